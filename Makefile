@@ -1,0 +1,233 @@
+# BareFlow. `make help` lists what there is; README.md says how to use it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+# `make V=1` shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+BUILD := build
+JOBS := $(shell nproc)
+
+# ---------------------------------------------------------------- packages: named here and nowhere else
+# What building and running needs, and what tests and checks need beside it (Debian 12).
+RUN_PACKAGES := g++ binutils musl-dev libcli11-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
+	grub-efi-amd64-bin xorriso mtools
+TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
+CHECK_PACKAGES := clang-format-14 shellcheck
+
+# ---------------------------------------------------------------- compilers and flags
+CXX := g++
+COMMON_FLAGS := -std=c++20 -O2 -g -I. -MMD -MP -Wall -Wextra -Werror \
+	-Wshadow -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -ffp-contract=off -fno-pic -fno-pie
+# The portable rooms and the kernel: one set of flags, so what is tested on Linux is what boots.
+KERNEL_FLAGS := $(COMMON_FLAGS) -ffreestanding -fno-exceptions -fno-rtti -fno-threadsafe-statics \
+	-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-unwind-tables \
+	-ffunction-sections -fdata-sections -fno-math-errno -march=x86-64 -fno-tree-vectorize
+HOST_FLAGS := $(COMMON_FLAGS)
+SAN_FLAGS := $(COMMON_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all -O1
+HOST_LINK := -no-pie -Wl,--gc-sections
+# The embedded copy of the default model: f16 halves what GRUB has to load.
+EMBEDDED_TYPE := f16
+
+SHARED_MAIN := $(wildcard arch/*.cpp)
+ROOMS := arch/base mm emitter model profiler persist
+PORTABLE := $(foreach room,$(ROOMS),$(wildcard $(room)/*.cpp)) $(SHARED_MAIN)
+KERNEL := $(filter-out arch/x86_64/selftest.cpp,$(wildcard arch/x86_64/*.cpp)) $(wildcard arch/x86_64/*.S)
+HOST := $(filter-out arch/host/main.cpp,$(wildcard arch/host/*.cpp))
+# Which rooms' unit tests: all, or `make unit UNIT=mm`.
+UNIT := base mm model arch profiler persist emitter
+UNIT_TESTS := $(foreach room,$(UNIT),$(wildcard tests/unit/$(room)/*.cpp))
+
+TOOLS := $(filter-out %_main.cpp,$(wildcard $(foreach room,$(ROOMS),$(room)/tools/*.cpp)))
+
+PORTABLE_OBJECTS := $(PORTABLE:%.cpp=$(BUILD)/kernel/%.o) $(BUILD)/libm.o
+KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL)))
+HOST_OBJECTS := $(HOST:%.cpp=$(BUILD)/host/%.o)
+TOOL_OBJECTS := $(TOOLS:%.cpp=$(BUILD)/host/%.o)
+EMBEDDED_MODEL := $(BUILD)/model/embedded.wllm
+EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
+# What of the kernel's own code can run in a unit test.
+KERNEL_TESTED := $(if $(filter arch,$(UNIT)),arch/x86_64/multiboot2.cpp)
+TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BUILD)/kernel/%.o)
+SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o
+
+.PHONY: all
+all: host kernel
+
+# ---------------------------------------------------------------- objects
+# Code that runs inside interrupts must leave the vector registers of the interrupted code alone.
+$(BUILD)/kernel/arch/x86_64/interrupts.o $(BUILD)/kernel/arch/x86_64/local_apic.o: EXTRA_FLAGS := -mgeneral-regs-only
+# The reference of the fma class: __builtin_fmaf must become the instruction.
+$(BUILD)/%/model/reference_fma.o: EXTRA_FLAGS := -mfma
+
+$(BUILD)/kernel/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	$(call say,CXX,$@)
+	$(Q)$(CXX) $(KERNEL_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
+$(BUILD)/kernel/%.o: %.S Makefile
+	@mkdir -p $(@D)
+	$(call say,AS,$@)
+	$(Q)$(CXX) -I. -MMD -MP -g -c $< -o $@
+$(BUILD)/host/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	$(call say,CXX,$@)
+	$(Q)$(CXX) $(HOST_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
+$(BUILD)/san/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	$(call say,CXX,$@)
+	$(Q)$(CXX) $(SAN_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
+
+# musl's libm members, renamed so that the host's own libm cannot take their place. A failed stack check in them comes
+# to arch/base/libm.cpp instead of musl's own trap.
+MUSL_LIBC := /usr/lib/x86_64-linux-musl/libc.a
+LIBM_FUNCTIONS := expf logf powf sinf cosf
+$(BUILD)/libm.o: $(MUSL_LIBC) Makefile
+	@mkdir -p $(@D)
+	$(call say,LIBM,$@)
+	$(Q)ld -r $(addprefix -u ,$(LIBM_FUNCTIONS)) -o $@.all $(MUSL_LIBC)
+	$(Q)objcopy -R .eh_frame --prefix-symbols=bareflow_ $@.all
+	$(Q)objcopy --redefine-sym bareflow__GLOBAL_OFFSET_TABLE_=_GLOBAL_OFFSET_TABLE_ \
+		--weaken-symbol bareflow___stack_chk_fail $@.all $@
+	@rm -f $@.all
+
+# ---------------------------------------------------------------- the default model
+$(EMBEDDED_MODEL): model/bareflow-stories.bin model/bareflow-stories.tokenizer.bin $(BUILD)/host/bareflow-import
+	@mkdir -p $(@D)
+	$(Q)$(BUILD)/host/bareflow-import $< -o $@ --type $(EMBEDDED_TYPE)
+$(EMBEDDED_OBJECT): model/embedded_model.S $(EMBEDDED_MODEL) Makefile
+	$(Q)$(CXX) -DEMBEDDED_MODEL='"$(EMBEDDED_MODEL)"' -c $< -o $@
+
+# ---------------------------------------------------------------- host programs
+.PHONY: host
+host: $(BUILD)/host/bareflow $(BUILD)/host/bareflow-import
+$(BUILD)/host/bareflow: $(BUILD)/host/arch/host/main.o $(HOST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
+$(BUILD)/host/bareflow-import: $(BUILD)/host/model/tools/import_main.o $(TOOL_OBJECTS) \
+		$(filter-out $(SHARED_MAIN:%.cpp=$(BUILD)/kernel/%.o),$(PORTABLE_OBJECTS)) $(HOST_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
+$(BUILD)/host/kvm-probe: iso/kvm_probe.cpp Makefile
+	@mkdir -p $(@D)
+	$(call say,CXX,$@)
+	$(Q)$(CXX) -std=c++20 -O2 -Wall -Wextra -Werror $< -o $@
+
+# ---------------------------------------------------------------- the kernel
+# Linked twice: the first link's symbols become a table in the second one, behind everything else.
+.PHONY: kernel
+kernel: $(BUILD)/bareflow.elf
+KERNEL_LINK := ld -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections \
+	--no-warn-rwx-segments -T arch/x86_64/kernel.ld
+KERNEL_PARTS := $(KERNEL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
+LIBGCC := $(shell $(CXX) -print-libgcc-file-name)
+define link_kernel
+	$(call say,LINK,$@)
+	$(Q)$(KERNEL_LINK) $(1) $(LIBGCC) -o $@.first
+	$(Q)nm -nC --defined-only $@.first | LC_ALL=C awk -f arch/x86_64/symbols.awk > $@.symbols.S
+	$(Q)$(CXX) -c $@.symbols.S -o $@.symbols.o
+	$(Q)$(KERNEL_LINK) $(1) $@.symbols.o $(LIBGCC) -o $(@:.elf=.debug.elf)
+	$(Q)objcopy --strip-debug $(@:.elf=.debug.elf) $@.stripped
+	$(Q)grub-file --is-x86-multiboot2 $@.stripped
+	$(Q)rm -f $@.first; mv $@.stripped $@
+endef
+$(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(BUILD)/kernel/arch/x86_64/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
+	$(call link_kernel,$(filter %.o,$^))
+$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(BUILD)/kernel/tests/boot/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
+	$(call link_kernel,$(filter %.o,$^))
+
+# ---------------------------------------------------------------- images and the machine
+.PHONY: iso run
+iso: $(BUILD)/bareflow.iso
+$(BUILD)/bareflow.iso: $(BUILD)/bareflow.elf iso/make-iso.sh iso/grub.cfg
+	$(call say,ISO,$@)
+	$(Q)iso/make-iso.sh $< $@
+run: deps-run
+	$(Q)$(MAKE) -j$(JOBS) iso host $(BUILD)/host/kvm-probe
+	$(Q)iso/boot.sh --temp 0.8 --top-p 0.9
+
+# ---------------------------------------------------------------- tests
+.PHONY: test unit unit-san boot-tests check
+RESULTS := $(BUILD)/test-results
+TEST_PROGRAMS := $(BUILD)/host/unit-tests $(BUILD)/san/unit-tests $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe
+
+# Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
+test: deps-test
+	$(Q)rm -rf $(RESULTS); mkdir -p $(RESULTS)
+	$(Q)$(MAKE) -j$(JOBS) iso host $(TEST_PROGRAMS)
+	$(Q)failed=; for stage in unit unit-san boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
+	tests/summary.sh $(RESULTS) || failed="$$failed summary"; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+unit: $(BUILD)/host/unit-tests
+	$(Q)mkdir -p $(RESULTS)
+	$(Q)$< --gtest_brief=1 --gtest_output=json:$(RESULTS)/unit.json
+unit-san: $(BUILD)/san/unit-tests
+	$(Q)mkdir -p $(RESULTS)
+	$(Q)$< --gtest_brief=1 --gtest_output=json:$(RESULTS)/unit-san.json
+boot-tests: iso host $(TEST_PROGRAMS)
+	$(Q)mkdir -p $(RESULTS)
+	$(Q)pytest-3 -q tests/boot
+$(BUILD)/host/unit-tests: $(TEST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(HOST_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -lgtest_main -lgmock -lgtest -lpthread -o $@
+$(BUILD)/san/unit-tests: $(SAN_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) -no-pie -fsanitize=address,undefined $^ -lgtest_main -lgmock -lgtest -lpthread -o $@
+
+FORMATTED := $(foreach room,arch mm emitter model profiler persist tests iso,$(shell find $(room) -name '*.h' -o -name '*.cpp'))
+SCRIPTS := $(shell find iso tests .ci -name '*.sh') .ci/run
+check: deps-check
+	$(Q)clang-format-14 --dry-run -Werror $(FORMATTED)
+	$(Q)python3 tests/check_layering.py
+	$(Q)shellcheck $(SCRIPTS)
+	@echo "check: format, layering and scripts are fine"
+
+# ---------------------------------------------------------------- figures
+.PHONY: bench size-report
+bench: iso $(BUILD)/host/kvm-probe
+	$(Q)tests/bench/boot_time.py
+size-report: $(BUILD)/bareflow.elf
+	$(Q)tests/bench/size_report.sh $(BUILD)/bareflow.debug.elf
+
+# ---------------------------------------------------------------- set-up and help
+.PHONY: deps deps-run deps-test deps-check help clean
+deps: deps-run deps-test deps-check
+deps-run:
+	$(call install,$(RUN_PACKAGES))
+deps-test:
+	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES))
+deps-check:
+	$(call install,$(CHECK_PACKAGES))
+# Installs what is missing, and says so first; as root, or with sudo.
+define install
+	$(Q)missing=; for package in $(1); do \
+	    dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	    echo "BareFlow needs these Debian packages and installs them now with apt:$$missing"; \
+	    as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+help:
+	@echo 'make run          set up, build, boot in QEMU, and write stories with you'
+	@echo 'make test         set up, build, and run every test (unit, sanitizers, QEMU boots)'
+	@echo 'make all          the kernel and the host programs, under $(BUILD)/'
+	@echo 'make iso          $(BUILD)/bareflow.iso: boots by BIOS and UEFI'
+	@echo 'make unit         host unit tests only; UNIT=mm for one room'
+	@echo 'make unit-san     the same under AddressSanitizer and UBSan'
+	@echo 'make boot-tests   the QEMU tests only'
+	@echo 'make check        format, layering, shell scripts'
+	@echo 'make bench        time from the start of QEMU to the first token'
+	@echo 'make size-report  what takes how many bytes in the kernel'
+	@echo 'make deps         install every Debian package that any of these needs'
+	@echo 'make clean        remove $(BUILD)/'
+	@echo 'V=1 shows commands; JOBS=N sets how many run at once (default: all cores)'
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,69 @@
+#include "arch/base/log.h"
+
+#include "arch/base/text.h"
+
+namespace bareflow {
+namespace {
+
+bool needs_quotes(std::string_view value) {
+    if (value.empty()) return true;
+    for (char c : value) {
+        if (static_cast<unsigned char>(c) <= ' ' || c == '"' || c == '\\' || c == '=' || c == 0x7F) return true;
+    }
+    return false;
+}
+
+/// How one character stands within quotes; `c` may be a part of a UTF-8 sequence.
+FixedString<4> escaped(char c) {
+    if (c == '"' || c == '\\') return FixedString<4>::formatted("\\{}", c);
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < ' ' || byte == 0x7F) return FixedString<4>::formatted("\\x{:02x}", byte);
+    FixedString<4> plain;
+    plain.append({&c, 1});
+    return plain;
+}
+
+}  // namespace
+
+LogRecord& LogRecord::field(std::string_view key, std::string_view value) {
+    constexpr size_t kSmallest = 4;  // ' ', '=' and two quotes
+    if (key.size() + kSmallest > room()) {
+        cut_ = true;
+        return *this;
+    }
+    line_.append_format(" {}=", key);
+    if (!needs_quotes(value) && value.size() <= room()) {
+        line_.append(value);
+        return *this;
+    }
+    line_.append("\"");
+    for (size_t i = 0; i < value.size();) {
+        const int length = utf8_length(value.substr(i));
+        const size_t end = i + (length > 0 ? static_cast<size_t>(length) : 1);
+        FixedString<8> character;
+        for (; i < end; ++i) character.append(escaped(value[i]));
+        if (character.size() + 1 > room()) {
+            cut_ = true;
+            break;
+        }
+        line_.append(character);
+    }
+    line_.append("\"");
+    return *this;
+}
+
+void LogRecord::append_number(std::string_view key, std::string_view number) {
+    if (key.size() + number.size() + 2 > room()) {
+        cut_ = true;
+        return;
+    }
+    line_.append_format(" {}={}", key, number);
+}
+
+LogRecord::~LogRecord() {
+    if (cut_) line_.append(kCut);
+    line_.append("\n");
+    sink_.write_line(line_);
+}
+
+}  // namespace bareflow

@@ -1,0 +1,59 @@
+// The log: one record a line, `event key=value key=value …`. Values with spaces, quotes, equals signs or controls are
+// quoted with backslash escapes, so that a record is always one line and can be split without guessing. A record too
+// long for its line ends with cut=true: a text that did not fit is shortened, a number that did not is left out.
+#pragma once
+
+#include <string_view>
+
+#include "arch/base/format.h"
+
+namespace bareflow {
+
+/// Where finished lines go: COM2 in the kernel, the --log file on the host. A line arrives with its '\n'.
+class LogSink {
+   public:
+    virtual void write_line(std::string_view line) = 0;
+
+   protected:
+    ~LogSink() = default;
+};
+
+/// Builds one record and sends it when it goes out of scope:
+///     LogRecord(sink, "model").field("source", "embedded").field("bytes", 123);
+class LogRecord {
+   public:
+    /// `event` is one word.
+    LogRecord(LogSink& sink, std::string_view event) : sink_(sink), line_(event) {}
+    LogRecord(const LogRecord&) = delete;
+    LogRecord& operator=(const LogRecord&) = delete;
+    ~LogRecord();
+
+    LogRecord& field(std::string_view key, std::string_view value);
+    LogRecord& field(std::string_view key, const char* value) { return field(key, std::string_view(value)); }
+    /// A double prints with three decimals, an integer as it is, a bool as true or false.
+    template <typename Value>
+        requires(!std::convertible_to<Value, std::string_view>)
+    LogRecord& field(std::string_view key, Value value) {
+        if constexpr (std::floating_point<Value>) {
+            append_number(key, Number::formatted("{:.3}", static_cast<double>(value)));
+        } else {
+            append_number(key, Number::formatted("{}", value));
+        }
+        return *this;
+    }
+
+   private:
+    static constexpr size_t kMaxLine = 1000;
+    static constexpr std::string_view kCut = " cut=true";
+    using Number = FixedString<40>;
+
+    void append_number(std::string_view key, std::string_view number);
+    /// Bytes that fields may still take: the mark and the newline always fit.
+    size_t room() const { return kMaxLine - kCut.size() - 1 - line_.size(); }
+
+    LogSink& sink_;
+    FixedString<kMaxLine> line_;
+    bool cut_ = false;
+};
+
+}  // namespace bareflow

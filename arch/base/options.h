@@ -1,0 +1,66 @@
+// The options that the kernel's command line, bareflow.cfg and the host program share (DESIGN.md "Faces"). One table
+// names them; each face brings its own syntax and calls set().
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "arch/base/result.h"
+#include "arch/base/tensor.h"
+
+namespace bareflow {
+
+struct SamplingOptions {
+    float temperature = 0.8f;  ///< 0 is greedy
+    uint32_t top_k = 40;       ///< 0 keeps all
+    float top_p = 0.95f;       ///< 1 keeps all
+    float min_p = 0.05f;       ///< 0 keeps all
+    float repeat_penalty = 1.0f;  ///< 1 is none; over the last 64 tokens
+    uint64_t seed = 0;
+    bool random_seed = true;  ///< no seed was given: take one from the platform's entropy
+};
+
+constexpr uint32_t kUnlimitedTokens = UINT32_MAX;
+
+enum class NumericsChoice : uint8_t { kAuto, kFma, kMulAdd };
+
+struct Options {
+    std::string_view model;      ///< -m; empty: the embedded one
+    std::string_view tokenizer;  ///< -z
+    std::string_view prompt;     ///< -p
+    bool has_prompt = false;     ///< -p was given, even an empty one: run once
+    uint32_t max_tokens = 256;   ///< -n; kUnlimitedTokens: until the story or the context ends
+    uint32_t context = 0;        ///< -c; 0: the model's
+    uint32_t threads = 0;        ///< -t; 0: all
+    SamplingOptions sampling;
+    NumericsChoice numerics = NumericsChoice::kAuto;
+    std::string_view weights;    ///< module or embedded; empty: the module if there is one (kernel)
+    std::string_view exit;       ///< how the kernel stops: debug-exit, acpi, halt; empty: what the machine has (kernel)
+    std::string_view test;       ///< a self-test of the test kernel
+
+    /// Sets one option by its long name ("temp", "top-k", "prompt", …) or short one ("p"). The value is kept as a view:
+    /// its bytes must live as long as the Options. An unknown name, a value out of range, and a value that this build
+    /// does not have are errors that name the option and what is allowed.
+    Result<void> set(std::string_view name, std::string_view value);
+
+    /// Reads a command line: `-p TEXT`, `--temp 0.8`, `--temp=0.8` and `temp=0.8`, words separated by white space,
+    /// quoted with '…' or "…". Outside '…' a backslash escapes: \n, \t, \xHH, or the character after it; so GRUB writes
+    /// the words that it hands over. A NUL ends the line. Unquotes in place, so `line` must outlive the Options.
+    Result<void> parse_command_line(std::span<char> line);
+    /// Reads a bareflow.cfg: one `key=value` or `key = value` a line, value to the end of the line, # comments.
+    /// `file` must outlive the Options.
+    Result<void> parse_config(std::string_view file);
+};
+
+/// One row of the table, for --help and for the host's command-line library.
+struct OptionSpec {
+    std::string_view name;        ///< long name without dashes
+    char short_name;              ///< 0: none
+    std::string_view value_name;  ///< "TEXT", "N", …
+    std::string_view help;
+    bool kernel_only;
+};
+std::span<const OptionSpec> option_table();
+
+}  // namespace bareflow

@@ -1,0 +1,115 @@
+// Errors as values. A Result<T> must be looked at; TRY passes an error on to the caller.
+#pragma once
+
+#include <cstdint>
+#include <new>
+#include <string_view>
+#include <utility>
+
+#include "arch/base/format.h"
+#include "arch/base/panic.h"
+
+namespace bareflow {
+
+/// What kind of thing went wrong, for code that decides; people read the message.
+enum class ErrorCode : uint8_t {
+    kInvalid,       ///< the input breaks its format or its own promises
+    kUnsupported,   ///< well-formed, but not something this build or CPU can do
+    kNotFound,      ///< a file, symbol or device that is not there
+    kOutOfMemory,   ///< an allocation did not fit
+    kOutOfRange,    ///< a number outside its limits
+    kDevice,        ///< a device failed or timed out
+};
+
+/// An error: a code, and a message that says what, where and what to do about it.
+struct Error {
+    ErrorCode code = ErrorCode::kInvalid;
+    FixedString<232> message;
+
+    template <typename... Arguments>
+    static Error make(ErrorCode code, std::string_view pattern, const Arguments&... arguments) {
+        return {code, FixedString<232>::formatted(pattern, arguments...)};
+    }
+};
+
+template <typename... Arguments>
+Error invalid(std::string_view pattern, const Arguments&... arguments) {
+    return Error::make(ErrorCode::kInvalid, pattern, arguments...);
+}
+template <typename... Arguments>
+Error out_of_memory(std::string_view pattern, const Arguments&... arguments) {
+    return Error::make(ErrorCode::kOutOfMemory, pattern, arguments...);
+}
+
+/// A value of type T, or the Error that stands in its place. Asking for the wrong one is a programmer's error.
+template <typename T>
+class [[nodiscard]] Result {
+   public:
+    Result(T value) : ok_(true) { new (&value_) T(std::move(value)); }
+    Result(Error error) : ok_(false) { new (&error_) Error(error); }
+    Result(Result&& other) : ok_(other.ok_) {
+        if (ok_) {
+            new (&value_) T(std::move(other.value_));
+        } else {
+            new (&error_) Error(other.error_);
+        }
+    }
+    Result& operator=(Result&&) = delete;
+    ~Result() {
+        if (ok_) value_.~T();
+    }
+
+    bool ok() const { return ok_; }
+    explicit operator bool() const { return ok_; }
+    T& value() {
+        ASSERT(ok_);
+        return value_;
+    }
+    const T& value() const {
+        ASSERT(ok_);
+        return value_;
+    }
+    T take() {
+        ASSERT(ok_);
+        return std::move(value_);
+    }
+    const Error& error() const {
+        ASSERT(!ok_);
+        return error_;
+    }
+
+   private:
+    bool ok_;
+    union {
+        T value_;
+        Error error_;
+    };
+};
+
+template <>
+class [[nodiscard]] Result<void> {
+   public:
+    Result() = default;
+    Result(Error error) : ok_(false), error_(error) {}
+    bool ok() const { return ok_; }
+    explicit operator bool() const { return ok_; }
+    void take() const { ASSERT(ok_); }
+    const Error& error() const {
+        ASSERT(!ok_);
+        return error_;
+    }
+
+   private:
+    bool ok_ = true;
+    Error error_;
+};
+
+/// Evaluates to the value of a Result, or returns its error from the enclosing function.
+#define TRY(expression)                                          \
+    ({                                                           \
+        auto try_result_ = (expression);                         \
+        if (!try_result_.ok()) return try_result_.error();       \
+        try_result_.take();                                      \
+    })
+
+}  // namespace bareflow

@@ -1,0 +1,114 @@
+// What names an emitted routine, what varies in its making, and how it is called. Plain data: the emitter makes routines
+// from it, the profiler counts by it, snapshots store it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "arch/base/format.h"
+#include "arch/base/tensor.h"
+
+namespace bareflow {
+
+/// The vector instructions that a routine may use. Ordered: each contains the ones before it.
+enum class Isa : uint8_t { kScalar = 0, kSse2, kAvx2, kAvx512 };
+
+enum class Operation : uint8_t {
+    kProject = 1,  ///< y = W x, for m rows of x
+    kQkv,          ///< q, k, v from one x, q and k rotated
+    kGateUp,       ///< h = silu(Wg x) * (Wu x)
+    kRmsNorm,      ///< y = x / rms(x) * weight
+    kAttention,    ///< softmax(q K / sqrt(head_size)) V for all heads
+    kArgmax,       ///< the index of the largest of n values
+};
+
+/// What happens to a sum when it is complete.
+enum class Epilogue : uint8_t { kStore = 0, kAdd = 1 };
+
+/// Identifies a routine. Compared and hashed as bytes, so every byte is a field and unused fields are zero.
+struct RoutineKey {
+    Operation operation{};
+    NumericClass numerics{};
+    Isa isa{};
+    Epilogue epilogue{};
+    ElementType type{};  ///< of the weights
+    Layout layout{};
+    uint32_t m = 1;      ///< rows of x
+    uint32_t n = 0;      ///< outputs (query's for kQkv)
+    uint32_t k = 0;      ///< inputs
+    uint32_t kv_n = 0;   ///< kQkv: outputs of key and of value each
+    uint32_t head_size = 0;
+    uint32_t num_heads = 0, num_kv_heads = 0;  ///< kAttention
+    float eps = 0;                             ///< kRmsNorm
+
+    bool operator==(const RoutineKey& other) const { return __builtin_memcmp(this, &other, sizeof *this) == 0; }
+};
+static_assert(std::is_trivially_copyable_v<RoutineKey>);
+static_assert(sizeof(RoutineKey) == 4 + 4 + 4 + 8 * 4, "no padding: a key is compared as bytes");
+
+/// How to make a routine. No field changes a bit of its results; zero means "the emitter chooses".
+struct Plan {
+    uint8_t panels = 0;        ///< panels of 16 outputs at a time
+    uint8_t rows = 0;          ///< rows of x at a time (m > 1)
+    uint8_t unroll = 0;        ///< steps of k in one turn of the loop; at least k: straight code
+    uint8_t vector_bytes = 0;  ///< 16, 32 or 64, at most the ISA's
+    uint16_t prefetch = 0;     ///< bytes ahead of the weights; 0: none
+    uint16_t reserved = 0;
+
+    bool operator==(const Plan&) const = default;
+};
+static_assert(sizeof(Plan) == 8);
+
+// A routine is called as void routine(const XArguments*), System V ABI; it keeps nothing and allocates nothing.
+// Pointers need no alignment beyond that of their elements; no byte outside the stated sizes is touched.
+
+struct ProjectArguments {
+    float* y;        // (m, n)
+    const void* w;   // (n, k) in panels
+    const float* x;  // (m, k)
+};
+struct QkvArguments {
+    float *q, *k, *v;                 // (n), (kv_n), (kv_n)
+    const void *query, *key, *value;  // (n, k), (kv_n, k), (kv_n, k) in panels
+    const float* x;                   // (k)
+    const float *cos, *sin;           // (head_size / 2)
+};
+struct GateUpArguments {
+    float* h;                // (n)
+    const void *gate, *up;   // (n, k) in panels
+    const float* x;          // (k)
+};
+struct RmsNormArguments {
+    float* y;             // (n)
+    const float* x;       // (n)
+    const float* weight;  // (n)
+};
+struct AttentionArguments {
+    float* out;           // (num_heads * head_size)
+    const float* q;       // (num_heads * head_size)
+    const float* keys;    // (positions, num_kv_heads * head_size)
+    const float* values;  // (positions, num_kv_heads * head_size)
+    uint64_t positions;   // >= 1
+    float* scores;        // scratch, (num_heads, score_stride)
+    uint64_t score_stride;
+};
+struct ArgmaxArguments {
+    uint64_t result;
+    const float* values;  // (n)
+};
+using Routine = void (*)(const void* arguments);
+
+constexpr std::string_view name_of(Isa isa) {
+    constexpr std::string_view kNames[] = {"scalar", "sse2", "avx2", "avx512"};
+    return kNames[static_cast<size_t>(isa)];
+}
+constexpr std::string_view name_of(Operation operation) {
+    constexpr std::string_view kNames[] = {"?", "project", "qkv", "gate_up", "rms_norm", "attention", "argmax"};
+    return kNames[static_cast<size_t>(operation)];
+}
+
+/// The symbol that stands for the key: "project_1x2048x2048_f32_fma_avx2", "qkv_1x288x288_kv288_h48_f16_fma_avx512".
+FixedString<96> name_of(const RoutineKey& key);
+
+}  // namespace bareflow

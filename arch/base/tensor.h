@@ -1,0 +1,49 @@
+// Plain data that several rooms speak of: element types, layouts, numeric classes. Definitions only, no code that
+// computes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace bareflow {
+
+/// How one weight is stored. The numbers are part of the .wllm format (model/README.md).
+enum class ElementType : uint32_t { kF32 = 0, kF16 = 1 };
+
+/// How a matrix of `rows` outputs by `columns` inputs lies in memory. Part of the .wllm format.
+///  kRowMajor: element (n, k) at n * columns + k.
+///  kPanels16: rows in panels of 16, the last panel padded with zeros; element (n, k) at
+///             (n / 16) * 16 * columns + k * 16 + n % 16, so that one load feeds 16 outputs.
+enum class Layout : uint32_t { kRowMajor = 0, kPanels16 = 1 };
+
+constexpr size_t kPanelRows = 16;
+
+/// What fixes a result's bits (DESIGN.md "Numbers are a contract"): every multiply-add is one fma, or a mul and an add.
+enum class NumericClass : uint8_t { kFma, kMulAdd };
+
+constexpr std::string_view name_of(ElementType type) { return type == ElementType::kF32 ? "f32" : "f16"; }
+constexpr std::string_view name_of(Layout layout) {
+    return layout == Layout::kRowMajor ? "row-major" : "panels16";
+}
+constexpr std::string_view name_of(NumericClass numerics) {
+    return numerics == NumericClass::kFma ? "fma" : "muladd";
+}
+
+constexpr size_t size_of(ElementType type) { return type == ElementType::kF32 ? 4 : 2; }
+
+/// A matrix somewhere in memory: not owned, read-only. A vector is a matrix of one column in row-major layout.
+struct TensorView {
+    const void* data = nullptr;  ///< 64-byte aligned
+    uint32_t rows = 0;           ///< N, outputs
+    uint32_t columns = 0;        ///< K, inputs
+    ElementType type = ElementType::kF32;
+    Layout layout = Layout::kRowMajor;
+
+    constexpr size_t stored_rows() const {
+        return layout == Layout::kRowMajor ? rows : (size_t{rows} + kPanelRows - 1) / kPanelRows * kPanelRows;
+    }
+    constexpr size_t bytes() const { return stored_rows() * columns * size_of(type); }
+};
+
+}  // namespace bareflow

@@ -1,0 +1,31 @@
+#include "arch/base/crc32c.h"
+
+#include <gtest/gtest.h>
+
+#include <string_view>
+#include <vector>
+
+namespace bareflow {
+namespace {
+
+ByteSpan bytes_of(std::string_view text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
+
+// RFC 3720 appendix B.4, and the catalogue's check value.
+TEST(Crc32c, GivesThePublishedCheckValues) {
+    EXPECT_EQ(crc32c(bytes_of("123456789")), 0xE3069283u);
+    EXPECT_EQ(crc32c(std::vector<uint8_t>(32, 0x00)), 0x8A9136AAu);
+    EXPECT_EQ(crc32c(std::vector<uint8_t>(32, 0xFF)), 0x62A8AB43u);
+    EXPECT_EQ(crc32c({}), 0u);
+}
+
+TEST(Crc32c, OfTwoPiecesEqualsThatOfTheWhole) {
+    std::vector<uint8_t> data(1000);
+    for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<uint8_t>(i * 37);
+    ByteSpan all(data);
+    for (size_t split : {0, 1, 7, 8, 9, 500, 999, 1000}) {
+        EXPECT_EQ(crc32c(all.subspan(split), crc32c(all.first(split))), crc32c(all)) << split;
+    }
+}
+
+}  // namespace
+}  // namespace bareflow
