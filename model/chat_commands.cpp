@@ -1,0 +1,158 @@
+#include "model/chat_commands.h"
+
+#include "arch/base/text.h"
+
+namespace bareflow {
+namespace {
+
+struct Command {
+    std::string_view name;
+    std::string_view argument;  ///< for /help; empty: takes none
+    std::string_view help;
+    std::string_view option;  ///< the option that it sets; empty: it sets none
+};
+
+constexpr Command kCommands[] = {
+    {"help", "", "this list", ""},
+    {"stats", "", "how fast it was so far", ""},
+    {"mem", "", "memory in use", ""},
+    {"cpu", "", "the processor and what it can do", ""},
+    {"model", "", "the model's shape and origin", ""},
+    {"temp", "T", "temperature; 0 takes the likeliest token each time", "temp"},
+    {"top-k", "K", "choose among the K likeliest tokens; 0: all", "top-k"},
+    {"top-p", "P", "choose among the likeliest tokens that together reach P; 1: all", "top-p"},
+    {"min-p", "P", "leave out tokens less likely than P times the likeliest; 0: none", "min-p"},
+    {"repeat-penalty", "R", "make recent tokens less likely; 1: no penalty", "repeat-penalty"},
+    {"seed", "N", "start the random choices anew from N; -1: from a random seed", "seed"},
+    {"n", "N", "tokens to write in a story; -1: to its end", "n-predict"},
+    {"clear", "", "clear the screen", ""},
+    {"quit", "", "end (as does Ctrl-D)", ""},
+};
+
+const Command* find_command(std::string_view name) {
+    for (const Command& command : kCommands) {
+        if (name == command.name) return &command;
+    }
+    return nullptr;
+}
+
+constexpr std::string_view kClearScreen = "\x1b[H\x1b[2J";
+
+uint64_t parameters(const TensorView& tensor) { return uint64_t{tensor.rows} * tensor.columns; }
+
+uint64_t count_parameters(const Weights& weights) {
+    const uint64_t hidden = weights.config.hidden_size;
+    uint64_t total = parameters(weights.embedding) + hidden;
+    if (!weights.config.tied_embedding) total += parameters(weights.lm_head);
+    for (const LayerWeights& layer : weights.layers) {
+        for (const TensorView* tensor :
+             {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down}) {
+            total += parameters(*tensor);
+        }
+        total += 2 * hidden;  // the two norms
+    }
+    return total;
+}
+
+}  // namespace
+
+ChatCommands::Outcome ChatCommands::run(std::string_view line) {
+    std::string_view value = line.substr(1);
+    const std::string_view name = take_word(value);
+    const Command* command = find_command(name);
+    if (command == nullptr) {
+        print("/{} is no command; /help lists them\n", name);
+    } else if (!command->option.empty()) {
+        set(name, command->option, value);
+    } else if (!value.empty()) {
+        print("/{} takes no value\n", name);
+    } else if (name == "help") {
+        help();
+    } else if (name == "stats") {
+        stats();
+    } else if (name == "mem") {
+        terminal_.write(machine_.memory_report());
+    } else if (name == "cpu") {
+        terminal_.write(machine_.cpu_report());
+    } else if (name == "model") {
+        model();
+    } else if (name == "clear") {
+        terminal_.write(kClearScreen);
+    } else {
+        return Outcome::kQuit;
+    }
+    return Outcome::kGoOn;
+}
+
+void ChatCommands::help() {
+    for (const Command& command : kCommands) {
+        const auto usage = FixedString<40>::formatted("/{} {}", command.name, command.argument);
+        print("{:<18} {}\n", usage.view(), command.help);
+    }
+    print("Without a value, a setting is shown. Any other line is the beginning of a story.\n");
+}
+
+void ChatCommands::stats() {
+    const SessionStatistics& s = session_.statistics();
+    auto timing = [&](std::string_view what, const TokenTiming& t) {
+        print("{:<12}{:>10.2} ms {:>8} tokens {:>10.3} ms/token {:>10.2} tokens/s\n", what, t.milliseconds(), t.tokens,
+              t.ms_per_token(), t.tokens_per_second());
+    };
+    print("{:<12}{:>10.2} ms\n", "load", TokenTiming{1, s.load_ns}.milliseconds());
+    timing("prompt", s.prompt);
+    timing("generation", s.evaluation);
+    if (s.start_to_first_token_ns != 0) {
+        print("{:<12}{:>10.2} ms after the start\n", "first token",
+              TokenTiming{1, s.start_to_first_token_ns}.milliseconds());
+    }
+    print("{:<12}{:>10}    {:>8} tokens\n", "stories", s.runs, s.generated);
+}
+
+void ChatCommands::model() {
+    const Weights& weights = session_.weights();
+    const ModelConfig& c = weights.config;
+    const Transformer& transformer = session_.transformer();
+    print("{} ({}), {} bytes, hash {:08x}\n", session_.image().name, session_.image().kind, weights.file_size,
+          weights.hash);
+    print("{} parameters, {}, {}: {} layers, hidden {}, feed-forward {}, {} heads of {}, {} key/value heads\n",
+          count_parameters(weights), name_of(weights.layers[0].query.type), name_of(weights.layers[0].query.layout),
+          c.num_layers, c.hidden_size, c.intermediate_size, c.num_heads, c.head_size, c.num_kv_heads);
+    print("vocabulary {}, context {} of {}, numerics {}\n", c.vocab_size, transformer.context(), c.context_length,
+          name_of(transformer.operators().numeric_class()));
+    print("key/value cache {} bytes, activations {} bytes\n", transformer.kv_bytes(), transformer.activation_bytes());
+    terminal_.write(weights.provenance);
+    if (!weights.provenance.empty() && !weights.provenance.ends_with('\n')) terminal_.write("\n");
+}
+
+void ChatCommands::set(std::string_view command, std::string_view option, std::string_view value) {
+    if (!value.empty()) {
+        Result<void> done = options_.set(option, value);
+        if (!done.ok()) {
+            print("{}\n", done.error().message.view());
+            return;
+        }
+        if (option == "seed") {
+            session_.seed(options_.sampling.random_seed ? machine_.random_seed() : options_.sampling.seed);
+        }
+    }
+    print_value(command);
+}
+
+void ChatCommands::print_value(std::string_view command) {
+    const SamplingOptions& s = options_.sampling;
+    if (command == "temp") print("temp {:.3}\n", s.temperature);
+    if (command == "top-k") print("top-k {}\n", s.top_k);
+    if (command == "top-p") print("top-p {:.3}\n", s.top_p);
+    if (command == "min-p") print("min-p {:.3}\n", s.min_p);
+    if (command == "repeat-penalty") print("repeat-penalty {:.3}\n", s.repeat_penalty);
+    if (command == "seed") print("seed {}\n", session_.current_seed());
+    if (command == "n") {
+        if (options_.max_tokens == kUnlimitedTokens) {
+            print("n -1: to the story's end\n");
+        } else {
+            print("n {}\n", options_.max_tokens);
+        }
+    }
+}
+
+}  // namespace bareflow

@@ -1,0 +1,106 @@
+// A model ready to write: weights, tokenizer, transformer and sampler together, and the loop that generates text.
+#pragma once
+
+#include <optional>
+
+#include "arch/base/allocator.h"
+#include "arch/base/log.h"
+#include "arch/base/options.h"
+#include "arch/base/terminal.h"
+#include "model/run_statistics.h"
+#include "model/sampler.h"
+#include "model/tokenizer.h"
+#include "model/transformer.h"
+#include "model/weights.h"
+
+namespace bareflow {
+
+/// A .wllm image in memory and where it came from.
+struct ModelImage {
+    std::string_view kind;  ///< "embedded", "module", "file": for the log
+    std::string_view name;  ///< for people: a file's or a module's name
+    ByteSpan image;         ///< 64-byte aligned; must outlive the session
+};
+
+/// Who receives a story while it is written.
+class TextListener {
+   public:
+    /// The next piece of text: whole UTF-8 characters.
+    virtual void text(std::string_view piece) = 0;
+    /// Asked between tokens: true ends the generation.
+    virtual bool stop_requested() = 0;
+
+   protected:
+    ~TextListener() = default;
+};
+
+class Session {
+   public:
+    /// `start_ns`: when the program began, by `clock`, for the time to the first token.
+    Session(Allocator& allocator, LogSink& log, Clock& clock, uint64_t start_ns)
+        : allocator_(allocator), log_(log), clock_(clock), start_ns_(start_ns) {}
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    /// Loads the model of `image` with `context` positions (0: the model's own) and logs what it is. After an error
+    /// the session is empty and another source may be tried.
+    Result<void> open(const ModelImage& image, Operators& operators, uint32_t context);
+
+    /// Starts the random sequence anew; later stories go on in it.
+    void seed(uint64_t seed);
+
+    /// Writes `prompt` byte for byte to `listener`, then up to `max_tokens` tokens that continue it; the story begins
+    /// from nothing when the prompt is empty. Ends early at the end of the text (EOS, or the BOS of a next one), when
+    /// the context is full, or when the listener asks for it. Nothing is allocated per token. An error, with nothing
+    /// written, when the prompt does not fit in the context.
+    Result<RunStatistics> generate(std::string_view prompt, uint32_t max_tokens, const SamplingOptions& sampling,
+                                   TextListener& listener);
+
+    const ModelImage& image() const { return image_; }
+    const Weights& weights() const { return *weights_; }
+    const Tokenizer& tokenizer() const { return *tokenizer_; }
+    const Transformer& transformer() const { return *transformer_; }
+    /// What was measured since the model was opened.
+    const SessionStatistics& statistics() const { return statistics_; }
+    uint64_t current_seed() const { return seed_; }
+
+   private:
+    /// One generation while it runs.
+    struct Story {
+        uint32_t prompt_tokens;  ///< BOS included
+        uint32_t max_tokens;
+        uint64_t began_ns;
+        const SamplingOptions& sampling;
+        TextListener& listener;
+        RunStatistics& run;
+    };
+
+    Result<void> try_open(const ModelImage& image, Operators& operators, uint32_t context);
+    void close();
+    /// Puts BOS and the tokens of `prompt` into tokens_; how many.
+    Result<uint32_t> fill_prompt(std::string_view prompt);
+    /// Runs the first `count` tokens_ through the model; the logits after them, or nullptr if the listener stopped it.
+    const float* evaluate_prompt(uint32_t count, TextListener& listener);
+    StopReason continue_story(const float* logits, const Story& story, Detokenizer& detokenizer);
+    /// The next token after the first `count` tokens_.
+    uint32_t choose(const float* logits, const SamplingOptions& sampling, uint32_t count);
+    void note_first_token(const Story& story);
+    void log_model() const;
+    void log_run(const RunStatistics& run, const SamplingOptions& sampling) const;
+    uint64_t since(uint64_t earlier_ns) const { return clock_.now_ns() - earlier_ns; }
+
+    Allocator& allocator_;
+    LogSink& log_;
+    Clock& clock_;
+    uint64_t start_ns_;
+    uint64_t seed_ = 0;
+    ModelImage image_;
+    std::optional<Weights> weights_;
+    std::optional<Tokenizer> tokenizer_;
+    std::optional<Transformer> transformer_;
+    std::optional<Sampler> sampler_;
+    Buffer<uint32_t> tokens_;  ///< (context): the story so far, BOS first
+    SessionStatistics statistics_;
+};
+
+}  // namespace bareflow

@@ -1,0 +1,118 @@
+#include "model/tools/import.h"
+
+#include <array>
+#include <filesystem>
+#include <memory>
+
+#include "arch/base/version.h"
+#include "model/tokenizer_section.h"
+#include "model/tools/files.h"
+#include "model/tools/llama2c.h"
+#include "model/tools/llama2c_tokenizer.h"
+#include "model/tools/std_allocator.h"
+#include "model/tools/wllm_writer.h"
+#include "model/wllm.h"
+
+namespace bareflow {
+namespace {
+
+constexpr uint32_t kGgufMagic = 0x46554747;  // "GGUF"
+constexpr std::string_view kDefaultChatTemplate = "plain";
+
+/// The first four bytes of a file, as a number.
+Result<uint32_t> magic_of(const std::string& path) {
+    const InputFile file = TRY(InputFile::open(path));
+    std::array<uint8_t, sizeof(uint32_t)> bytes{};
+    if (file.size() < bytes.size()) {
+        return invalid("{}: {} bytes are too few for a model", std::string_view(file.name()), file.size());
+    }
+    TRY(file.read_at(0, bytes));
+    return ByteReader(bytes).read<uint32_t>();
+}
+
+/// Opens a model of any format that there is.
+Result<std::unique_ptr<ModelSource>> open_model(const std::string& path) {
+    std::error_code ignored;
+    const std::string name = base_name(path);
+    if (std::filesystem::is_directory(path, ignored)) {
+        return Error::make(ErrorCode::kUnsupported,
+                           "{}: a folder (Hugging Face) cannot be imported yet; give a llama2.c .bin",
+                           std::string_view(path));
+    }
+    const uint32_t magic = TRY(magic_of(path));
+    if (magic == kGgufMagic) {
+        return Error::make(ErrorCode::kUnsupported, "{}: GGUF cannot be imported yet; give a llama2.c .bin",
+                           std::string_view(name));
+    }
+    if (magic == wllm::kMagic)
+        return invalid("{}: is a .wllm already; use it as it is", std::string_view(name));
+    return open_llama2c(path);
+}
+
+/// Reads what was written with the loader's own eyes.
+Result<void> read_back(int fd, ImportSummary& summary) {
+    const MappedFile file = TRY(MappedFile::map(fd, "the new .wllm"));
+    StdAllocator allocator;
+    const Weights weights = TRY(load_weights(file.bytes(), allocator));
+    summary.weight_bytes = weights.weight_bytes;
+    summary.file_size = weights.file_size;
+    summary.hash = weights.hash;
+    return {};
+}
+
+}  // namespace
+
+Result<bool> is_wllm(const std::string& path) { return TRY(magic_of(path)) == wllm::kMagic; }
+
+Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
+    const std::unique_ptr<ModelSource> model = TRY(open_model(request.model));
+    const ModelConfig& config = model->config();
+    ImportSummary summary{.source_format = std::string(model->format()), .tokenizer = {}, .config = config};
+    std::string provenance = TRY(model->provenance());
+
+    Vocabulary from_file;
+    const Vocabulary* vocabulary = request.tokenizer.empty() ? model->vocabulary() : nullptr;
+    if (vocabulary == nullptr) {
+        const std::string path = request.tokenizer.empty()
+                                     ? TRY(find_llama2c_tokenizer(request.model, config.vocab_size))
+                                     : request.tokenizer;
+        const InputFile file = TRY(InputFile::open(path));
+        from_file = TRY(read_llama2c_tokenizer(file));
+        vocabulary = &from_file;
+        summary.tokenizer = file.name();
+        const auto crc = FixedString<8>::formatted("{:08x}", TRY(file.checksum()));
+        provenance +=
+            "tokenizer=" + printable(file.name()) + "\ntokenizer_crc32c=" + std::string(crc.view()) + "\n";
+    }
+    if (vocabulary->pieces.size() > config.vocab_size) {
+        return invalid(
+            "{}: has {} pieces, the model's vocabulary (vocab_size) only {}; name its own tokenizer with -z",
+            std::string_view(summary.tokenizer), vocabulary->pieces.size(), config.vocab_size);
+    }
+    summary.pieces = static_cast<uint32_t>(vocabulary->pieces.size());
+    provenance += "importer=bareflow-import " + std::string(kVersion) + "\n";
+
+    std::string chat_template(request.chat_template.empty() ? model->chat_template() : request.chat_template);
+    if (chat_template.empty()) chat_template = kDefaultChatTemplate;
+    if (!is_utf8(chat_template)) return invalid("the chat template's name is not UTF-8; write it so");
+
+    FileWriter writer(fd, "the new .wllm");
+    TRY(write_wllm({.model = *model,
+                    .vocabulary = *vocabulary,
+                    .chat_template = chat_template,
+                    .provenance = provenance,
+                    .type = request.type,
+                    .layout = request.layout},
+                   writer));
+    TRY(read_back(fd, summary));
+    return summary;
+}
+
+Result<ImportSummary> import_model(const ImportRequest& request, const std::string& output) {
+    ReplacementFile file = TRY(ReplacementFile::create(output));
+    ImportSummary summary = TRY(import_model(request, file.fd()));
+    TRY(file.commit());
+    return summary;
+}
+
+}  // namespace bareflow

@@ -1,0 +1,108 @@
+#include "model/transformer.h"
+
+#include "arch/base/libm.h"
+
+namespace bareflow {
+namespace {
+
+/// Row p holds cos and sin of p * theta^(-2i / head_size) for pair i, rounded step by step as llama2.c does, so that
+/// its models see the angles that they were trained with.
+void fill_rope_tables(float* cos, float* sin, uint32_t context, uint32_t head_size, float theta) {
+    const uint32_t pairs = head_size / 2;
+    for (uint32_t i = 0; i < pairs; ++i) {
+        const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_size);
+        const float frequency = 1.0f / bareflow_powf(theta, exponent);
+        for (uint32_t position = 0; position < context; ++position) {
+            const float angle = static_cast<float>(position) * frequency;
+            cos[size_t{position} * pairs + i] = bareflow_cosf(angle);
+            sin[size_t{position} * pairs + i] = bareflow_sinf(angle);
+        }
+    }
+}
+
+}  // namespace
+
+Result<Transformer> Transformer::model_init(const Weights& weights, Operators& operators, Allocator& allocator,
+                                            uint32_t context) {
+    const ModelConfig& config = weights.config;
+    if (context == 0) context = config.context_length;
+    if (context > config.context_length) {
+        return Error::make(ErrorCode::kOutOfRange,
+                           "context (-c): {} positions asked for, but the model has {}; give at most that",
+                           context, config.context_length);
+    }
+    Transformer model;
+    model.weights_ = &weights;
+    model.operators_ = &operators;
+    model.context_ = context;
+    const size_t kv_floats = size_t{config.num_layers} * context * config.kv_size();
+    const size_t rope_floats = size_t{context} * (config.head_size / 2);
+    model.keys_ = TRY(Buffer<float>::make(allocator, kv_floats, "KV cache, keys"));
+    model.values_ = TRY(Buffer<float>::make(allocator, kv_floats, "KV cache, values"));
+    model.rope_cos_ = TRY(Buffer<float>::make(allocator, rope_floats, "rope table, cosines"));
+    model.rope_sin_ = TRY(Buffer<float>::make(allocator, rope_floats, "rope table, sines"));
+    model.x_ = TRY(Buffer<float>::make(allocator, config.hidden_size, "activations"));
+    model.normed_ = TRY(Buffer<float>::make(allocator, config.hidden_size, "normed activations"));
+    model.query_ = TRY(Buffer<float>::make(allocator, config.query_size(), "query"));
+    model.attended_ = TRY(Buffer<float>::make(allocator, config.query_size(), "attention's output"));
+    model.hidden_ = TRY(Buffer<float>::make(allocator, config.intermediate_size, "hidden layer"));
+    model.scores_ = TRY(Buffer<float>::make(allocator, size_t{config.num_heads} * context, "attention scores"));
+    model.logits_ = TRY(Buffer<float>::make(allocator, config.vocab_size, "logits"));
+    fill_rope_tables(model.rope_cos_.data(), model.rope_sin_.data(), context, config.head_size, config.rope_theta);
+    return model;
+}
+
+void Transformer::model_prefill(uint32_t token, uint32_t position) {
+    const ModelConfig& config = weights_->config;
+    ASSERT(token < config.vocab_size);
+    ASSERT(position < context_);
+    const size_t pairs = config.head_size / 2;
+    const size_t kv_size = config.kv_size();
+    const RopeRow rope = {rope_cos_.data() + position * pairs, rope_sin_.data() + position * pairs};
+    const AttentionShape heads = {config.num_heads, config.num_kv_heads, config.head_size};
+
+    operators_->embed(x_.data(), weights_->embedding, token);
+    for (uint32_t layer = 0; layer < config.num_layers; ++layer) {
+        const LayerWeights& w = weights_->layers[layer];
+        float* keys = keys_.data() + size_t{layer} * context_ * kv_size;      // (context, kv_size)
+        float* values = values_.data() + size_t{layer} * context_ * kv_size;  // (context, kv_size)
+
+        operators_->rms_norm(normed_.data(), x_.data(), w.attention_norm, config.hidden_size, config.norm_eps);
+        operators_->qkv(query_.data(), keys + position * kv_size, values + position * kv_size, normed_.data(), w.query,
+                        w.key, w.value, rope, config.head_size);
+        operators_->attention(attended_.data(), query_.data(), {keys, values, position + size_t{1}}, heads,
+                              scores_.data(), context_);
+        operators_->project_add(x_.data(), w.output, attended_.data());
+
+        operators_->rms_norm(normed_.data(), x_.data(), w.ffn_norm, config.hidden_size, config.norm_eps);
+        operators_->gate_up(hidden_.data(), w.gate, w.up, normed_.data());
+        operators_->project_add(x_.data(), w.down, hidden_.data());
+    }
+}
+
+const float* Transformer::model_forward(uint32_t token, uint32_t position) {
+    model_prefill(token, position);
+    const ModelConfig& config = weights_->config;
+    operators_->rms_norm(normed_.data(), x_.data(), weights_->final_norm, config.hidden_size, config.norm_eps);
+    operators_->matvec(logits_.data(), weights_->lm_head, normed_.data());
+    return logits_.data();
+}
+
+void Transformer::model_free() {
+    for (Buffer<float>* buffer : {&keys_, &values_, &rope_cos_, &rope_sin_, &x_, &normed_, &query_, &attended_, &hidden_,
+                                  &scores_, &logits_}) {
+        *buffer = {};
+    }
+    context_ = 0;
+}
+
+uint64_t Transformer::activation_bytes() const {
+    uint64_t floats = 0;
+    for (const Buffer<float>* buffer : {&rope_cos_, &rope_sin_, &x_, &normed_, &query_, &attended_, &hidden_, &scores_,
+                                        &logits_}) {
+        floats += buffer->size();
+    }
+    return floats * sizeof(float);
+}
+
+}  // namespace bareflow

@@ -1,0 +1,457 @@
+#include "model/weights.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "arch/base/crc32c.h"
+#include "model/llama_shapes.h"
+#include "model/tokenizer_section.h"
+#include "model/wllm.h"
+
+namespace bareflow {
+namespace {
+
+using wllm::SectionEntry;
+using wllm::SectionKind;
+using wllm::TensorEntry;
+using wllm::TensorKind;
+using wllm::WeightHeader;
+
+constexpr std::string_view kDamaged = "the file is damaged: copy or import it again";
+constexpr std::string_view kAgain = "import the model again";
+
+bool is_positive(float value) { return value > 0 && value <= std::numeric_limits<float>::max(); }
+
+std::string_view text_of(ByteSpan bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// A part of the file that somebody vouches for: the header, a section, a tensor.
+struct Extent {
+    uint64_t offset;
+    uint64_t size;
+};
+
+/// One pass over an image. Each step trusts only what the steps before it have checked.
+class Loader {
+ public:
+    Loader(ByteSpan image, Allocator& allocator) : image_(image), allocator_(allocator) {}
+
+    Result<Weights> load() {
+        TRY(read_header());
+        TRY(check_sizes());
+        TRY(check_numbers());
+        TRY(read_sections());
+        TRY(check_tokenizer());
+        TRY(read_tensors());
+        TRY(check_coverage());
+        return std::move(weights_);
+    }
+
+ private:
+    Result<void> read_header();
+    Result<void> check_sizes();
+    Result<void> check_numbers();
+    Result<void> read_sections();
+    Result<void> read_section(uint32_t index, const SectionEntry& entry);
+    Result<void> check_tokenizer();
+    Result<void> read_tensors();
+    Result<void> read_tensor(uint32_t index, const TensorEntry& entry);
+    Result<void> place(uint32_t index, const TensorEntry& entry);
+    Result<void> check_coverage();
+
+    ByteSpan at(uint64_t offset, uint64_t size) const { return image_.subspan(offset, size); }
+    Result<void> add_extent(std::string_view what, uint64_t offset, uint64_t size);
+
+    ByteSpan image_;
+    Allocator& allocator_;
+    WeightHeader header_{};
+    Weights weights_;
+    ByteSpan directory_;
+    uint64_t directory_offset_ = 0;
+    uint32_t sections_seen_ = 0;  ///< bit k: a section of kind k was read
+    Buffer<Extent> extents_;      ///< header, section table, sections, tensors
+    size_t extent_count_ = 0;
+};
+
+Result<void> Loader::read_header() {
+    if (reinterpret_cast<uintptr_t>(image_.data()) % wllm::kAlignment != 0) {
+        return invalid("wllm: the image does not lie at a multiple of {} in memory; load it at a page",
+                       wllm::kAlignment);
+    }
+    if (image_.size() < sizeof(WeightHeader)) {
+        return invalid("wllm: {} bytes are too few for the header of {}; this is no whole .wllm file",
+                       image_.size(), sizeof(WeightHeader));
+    }
+    __builtin_memcpy(&header_, image_.data(), sizeof header_);
+    if (header_.magic != wllm::kMagic) {
+        return invalid(
+            "wllm: magic (offset 0) is {:08x}, not {:08x}: this is no .wllm file; make one with "
+            "bareflow-import",
+            header_.magic, wllm::kMagic);
+    }
+    if (header_.version != wllm::kVersion) {
+        return Error::make(ErrorCode::kUnsupported,
+                           "wllm: version (offset 4) is {}, this BareFlow reads {}; import the model again",
+                           header_.version, wllm::kVersion);
+    }
+    if (header_.header_size != sizeof(WeightHeader)) {
+        return invalid("wllm: header_size (offset 40) is {}, must be {}; {}", header_.header_size,
+                       sizeof(WeightHeader), kDamaged);
+    }
+    const uint32_t crc = crc32c(image_.first(offsetof(WeightHeader, header_crc32c)));
+    if (crc != header_.header_crc32c) {
+        return invalid("wllm: header_crc32c (offset 124) is {:08x}, the header gives {:08x}; {}",
+                       header_.header_crc32c, crc, kDamaged);
+    }
+    if (header_.file_size != image_.size()) {
+        return invalid("wllm: file_size (offset 80) is {}, but there are {} bytes; {}", header_.file_size,
+                       image_.size(), kDamaged);
+    }
+    for (size_t i = 0; i < std::size(header_.reserved); ++i) {
+        if (header_.reserved[i] != 0) {
+            return invalid("wllm: reserved (offset {}) is {:x}, must be 0; {}",
+                           offsetof(WeightHeader, reserved) + i * sizeof(uint32_t), header_.reserved[i],
+                           kAgain);
+        }
+    }
+    weights_.hash = header_.header_crc32c;
+    weights_.file_size = header_.file_size;
+    return {};
+}
+
+Result<void> Loader::check_sizes() {
+    struct Field {
+        std::string_view name;
+        size_t offset;
+        uint32_t value;
+        uint32_t maximum;
+    };
+    const WeightHeader& h = header_;
+    const Field fields[] = {
+        {"num_layers", offsetof(WeightHeader, num_layers), h.num_layers, wllm::kMaxLayers},
+        {"hidden_size", offsetof(WeightHeader, hidden_size), h.hidden_size, wllm::kMaxDimension},
+        {"intermediate_size", offsetof(WeightHeader, intermediate_size), h.intermediate_size,
+         wllm::kMaxDimension},
+        {"vocab_size", offsetof(WeightHeader, vocab_size), h.vocab_size, wllm::kMaxDimension},
+        {"num_heads", offsetof(WeightHeader, num_heads), h.num_heads, wllm::kMaxDimension},
+        {"num_kv_heads", offsetof(WeightHeader, num_kv_heads), h.num_kv_heads, h.num_heads},
+        {"head_size", offsetof(WeightHeader, head_size), h.head_size, wllm::kMaxDimension},
+        {"context_length", offsetof(WeightHeader, context_length), h.context_length, wllm::kMaxDimension},
+    };
+    for (const Field& field : fields) {
+        if (field.value == 0 || field.value > field.maximum) {
+            return invalid("wllm: {} (offset {}) is {}, must be 1 to {}; {}", field.name, field.offset,
+                           field.value, field.maximum, kAgain);
+        }
+    }
+    const Field ids[] = {
+        {"bos_id", offsetof(WeightHeader, bos_id), h.bos_id, h.vocab_size},
+        {"eos_id", offsetof(WeightHeader, eos_id), h.eos_id, h.vocab_size},
+        {"unk_id", offsetof(WeightHeader, unk_id), h.unk_id, h.vocab_size},
+    };
+    for (const Field& id : ids) {
+        if (id.value >= id.maximum) {
+            return invalid("wllm: {} (offset {}) is {}, must be below vocab_size, {}; {}", id.name, id.offset,
+                           id.value, id.maximum, kAgain);
+        }
+    }
+    if (uint64_t{h.num_heads} * h.head_size > wllm::kMaxDimension) {
+        return invalid("wllm: num_heads (offset 28) {} by head_size (offset 48) {} is more than {}; {}",
+                       h.num_heads, h.head_size, wllm::kMaxDimension, kAgain);
+    }
+    if (h.num_heads % h.num_kv_heads != 0) {
+        return invalid("wllm: num_heads (offset 28), {}, is no multiple of num_kv_heads (offset 44), {}; {}",
+                       h.num_heads, h.num_kv_heads, kAgain);
+    }
+    if (h.head_size % 2 != 0) {
+        return invalid("wllm: head_size (offset 48) is {}, must be even, for RoPE turns pairs; {}",
+                       h.head_size, kAgain);
+    }
+    return {};
+}
+
+Result<void> Loader::check_numbers() {
+    const WeightHeader& h = header_;
+    if (h.model_type != wllm::kModelTypeLlama) {
+        return Error::make(
+            ErrorCode::kUnsupported,
+            "wllm: model_type (offset 8) is {}, this BareFlow runs {} (Llama); take another model",
+            h.model_type, wllm::kModelTypeLlama);
+    }
+    if (!is_positive(h.rope_theta)) {
+        return invalid("wllm: rope_theta (offset 56) is not a positive, finite number; {}", kAgain);
+    }
+    if (!is_positive(h.norm_eps)) {
+        return invalid("wllm: norm_eps (offset 60) is not a positive, finite number; {}", kAgain);
+    }
+    if ((h.flags & ~wllm::kFlagTiedEmbedding) != 0) {
+        return Error::make(
+            ErrorCode::kUnsupported,
+            "wllm: flags (offset 64) are {:x}, with bits this version does not know; take a newer "
+            "BareFlow",
+            h.flags);
+    }
+    weights_.config = {
+        .num_layers = h.num_layers,
+        .hidden_size = h.hidden_size,
+        .intermediate_size = h.intermediate_size,
+        .vocab_size = h.vocab_size,
+        .num_heads = h.num_heads,
+        .num_kv_heads = h.num_kv_heads,
+        .head_size = h.head_size,
+        .context_length = h.context_length,
+        .rope_theta = h.rope_theta,
+        .norm_eps = h.norm_eps,
+        .tied_embedding = (h.flags & wllm::kFlagTiedEmbedding) != 0,
+        .bos_id = h.bos_id,
+        .eos_id = h.eos_id,
+        .unk_id = h.unk_id,
+    };
+    return {};
+}
+
+/// Notes that `what` fills [offset, offset + size), which must lie aligned within the file.
+Result<void> Loader::add_extent(std::string_view what, uint64_t offset, uint64_t size) {
+    if (offset % wllm::kAlignment != 0) {
+        return invalid("wllm: {} begins at {}, not at a multiple of {}; {}", what, offset, wllm::kAlignment,
+                       kAgain);
+    }
+    if (!fits(offset, size, image_.size())) {
+        return invalid("wllm: {} ({} bytes at {}) does not lie within the file's {} bytes; {}", what, size,
+                       offset, image_.size(), kAgain);
+    }
+    extents_[extent_count_++] = {offset, size};
+    return {};
+}
+
+Result<void> Loader::read_sections() {
+    const WeightHeader& h = header_;
+    if (h.section_count == 0 || h.section_count > wllm::kMaxSections) {
+        return invalid("wllm: section_count (offset 96) is {}, must be 1 to {}; {}", h.section_count,
+                       wllm::kMaxSections, kAgain);
+    }
+    constexpr size_t kHeaderAndTable = 2;
+    extents_ = TRY(Buffer<Extent>::make(allocator_,
+                                        kHeaderAndTable + h.section_count + tensor_count(weights_.config),
+                                        "wllm: table of extents"));
+    TRY(add_extent("the header", 0, sizeof(WeightHeader)));
+    const uint64_t table_size = h.section_count * sizeof(SectionEntry);
+    TRY(add_extent("section_table_offset (offset 88)", h.section_table_offset, table_size));
+
+    const ByteSpan table = at(h.section_table_offset, table_size);
+    if (const uint32_t crc = crc32c(table); crc != h.section_table_crc32c) {
+        return invalid("wllm: section_table_crc32c (offset 100) is {:08x}, the table gives {:08x}; {}",
+                       h.section_table_crc32c, crc, kDamaged);
+    }
+    weights_.chat_template = "plain";
+    ByteReader reader(table);
+    for (uint32_t i = 0; i < h.section_count; ++i) TRY(read_section(i, reader.read<SectionEntry>()));
+
+    if (directory_.empty()) return invalid("wllm: there is no tensor directory (section 1); {}", kAgain);
+    if (weights_.tokenizer.empty()) return invalid("wllm: there is no tokenizer (section 2); {}", kAgain);
+    return {};
+}
+
+Result<void> Loader::read_section(uint32_t index, const SectionEntry& entry) {
+    const auto what =
+        FixedString<80>::formatted("section {} ({}, entry at {})", index, wllm::name_of(entry.kind),
+                                   header_.section_table_offset + index * sizeof(SectionEntry));
+    if (entry.reserved != 0) {
+        return invalid("wllm: {}: reserved is {:x}, must be 0; {}", what.view(), entry.reserved, kAgain);
+    }
+    if (entry.size == 0) return invalid("wllm: {} is empty; {}", what.view(), kAgain);
+    TRY(add_extent(what, entry.offset, entry.size));
+    const ByteSpan bytes = at(entry.offset, entry.size);
+    if (const uint32_t crc = crc32c(bytes); crc != entry.crc32c) {
+        return invalid("wllm: {}: crc32c is {:08x}, its bytes give {:08x}; {}", what.view(), entry.crc32c,
+                       crc, kDamaged);
+    }
+    const auto kind = static_cast<uint32_t>(entry.kind);
+    if (kind == 0 || kind > static_cast<uint32_t>(SectionKind::kProvenance)) {
+        return {};  // from a later version: its bytes are vouched for, its meaning is not needed
+    }
+    if ((sections_seen_ & (1u << kind)) != 0)
+        return invalid("wllm: {} is there a second time; {}", what.view(), kAgain);
+    sections_seen_ |= 1u << kind;
+
+    switch (entry.kind) {
+        case SectionKind::kTensorDirectory:
+            directory_ = bytes;
+            directory_offset_ = entry.offset;
+            return {};
+        case SectionKind::kTokenizer:
+            weights_.tokenizer = bytes;
+            return {};
+        case SectionKind::kChatTemplate:
+            weights_.chat_template = text_of(bytes);
+            break;
+        case SectionKind::kProvenance:
+            weights_.provenance = text_of(bytes);
+            break;
+    }
+    if (!is_utf8(text_of(bytes))) return invalid("wllm: {} is not UTF-8; {}", what.view(), kAgain);
+    return {};
+}
+
+Result<void> Loader::check_tokenizer() {
+    const TokenizerSection section = TRY(read_tokenizer_section(weights_.tokenizer));
+    if (section.count() > header_.vocab_size) {
+        return invalid("wllm: the tokenizer has {} pieces, more than vocab_size (offset 24), {}; {}",
+                       section.count(), header_.vocab_size, kAgain);
+    }
+    return {};
+}
+
+Result<void> Loader::read_tensors() {
+    const uint32_t count = tensor_count(weights_.config);
+    if (directory_.size() != uint64_t{count} * sizeof(TensorEntry)) {
+        return invalid(
+            "wllm: the tensor directory (offset {}) has {} bytes; a model of {} layers has {} tensors of "
+            "{} bytes each; {}",
+            directory_offset_, directory_.size(), header_.num_layers, count, sizeof(TensorEntry), kAgain);
+    }
+    weights_.layers =
+        TRY(Buffer<LayerWeights>::make(allocator_, header_.num_layers, "wllm: table of layers"));
+    ByteReader reader(directory_);
+    // As many as there must be and none twice: so none is missing.
+    for (uint32_t i = 0; i < count; ++i) TRY(read_tensor(i, reader.read<TensorEntry>()));
+
+    if (weights_.weight_bytes != header_.total_size) {
+        return invalid("wllm: total_size (offset 32) is {}, the tensors have {} bytes; {}",
+                       header_.total_size, weights_.weight_bytes, kAgain);
+    }
+    if (weights_.config.tied_embedding) weights_.lm_head = weights_.embedding;
+    return {};
+}
+
+Result<void> Loader::read_tensor(uint32_t index, const TensorEntry& entry) {
+    const auto what =
+        FixedString<80>::formatted("tensor {} ({}, entry at {})", index, wllm::name_of(entry.kind),
+                                   directory_offset_ + index * sizeof(TensorEntry));
+    const TensorShape shape = shape_of(weights_.config, entry.kind);
+    if (shape.rows == 0) {
+        return invalid("wllm: {}: kind is {}, which there is not; {}", what.view(), entry.kind, kAgain);
+    }
+    const bool layer_fits =
+        is_per_layer(entry.kind) ? entry.layer < header_.num_layers : entry.layer == wllm::kNoLayer;
+    if (!layer_fits) {
+        return invalid("wllm: {}: layer is {}, which does not go with its kind and {} layers; {}",
+                       what.view(), entry.layer, header_.num_layers, kAgain);
+    }
+    if (entry.type > ElementType::kF16 || (is_norm(entry.kind) && entry.type != ElementType::kF32)) {
+        return Error::make(ErrorCode::kUnsupported, "wllm: {}: element type {} cannot be read here; {}",
+                           what.view(), entry.type, kAgain);
+    }
+    if (entry.layout > Layout::kPanels16 || (is_norm(entry.kind) && entry.layout != Layout::kRowMajor)) {
+        return Error::make(ErrorCode::kUnsupported, "wllm: {}: layout {} cannot be read here; {}",
+                           what.view(), entry.layout, kAgain);
+    }
+    if (entry.rows != shape.rows || entry.columns != shape.columns) {
+        return invalid("wllm: {}: is {} x {}, the header asks for {} x {}; {}", what.view(), entry.rows,
+                       entry.columns, shape.rows, shape.columns, kAgain);
+    }
+    if (entry.reserved != 0) {
+        return invalid("wllm: {}: reserved is {:x}, must be 0; {}", what.view(), entry.reserved, kAgain);
+    }
+    // Rows and columns are at most kMaxDimension by now: no product overflows.
+    const TensorView view{nullptr, entry.rows, entry.columns, entry.type, entry.layout};
+    if (entry.size != view.bytes()) {
+        return invalid("wllm: {}: size is {}, {} x {} of {} in {} take {}; {}", what.view(), entry.size,
+                       entry.rows, entry.columns, name_of(entry.type), name_of(entry.layout), view.bytes(),
+                       kAgain);
+    }
+    TRY(add_extent(what, entry.offset, entry.size));
+    if (const uint32_t crc = crc32c(at(entry.offset, entry.size)); crc != entry.crc32c) {
+        return invalid("wllm: {}: crc32c is {:08x}, its bytes give {:08x}; {}", what.view(), entry.crc32c,
+                       crc, kDamaged);
+    }
+    weights_.weight_bytes += entry.size;
+    return place(index, entry);
+}
+
+/// Puts a view of a checked tensor where it belongs, once.
+Result<void> Loader::place(uint32_t index, const TensorEntry& entry) {
+    const void* data = image_.data() + entry.offset;
+    const auto taken = [&] {
+        return invalid("wllm: tensor {} ({}, layer {}) is there a second time; {}", index,
+                       wllm::name_of(entry.kind), static_cast<int32_t>(entry.layer), kAgain);
+    };
+    const auto put_matrix = [&](TensorView& slot) -> Result<void> {
+        if (slot.data != nullptr) return taken();
+        slot = {data, entry.rows, entry.columns, entry.type, entry.layout};
+        return {};
+    };
+    const auto put_norm = [&](const float*& slot) -> Result<void> {
+        if (slot != nullptr) return taken();
+        slot = static_cast<const float*>(data);
+        return {};
+    };
+    LayerWeights unused;
+    LayerWeights& layer = is_per_layer(entry.kind) ? weights_.layers[entry.layer] : unused;
+    switch (entry.kind) {
+        case TensorKind::kQuery:
+            return put_matrix(layer.query);
+        case TensorKind::kKey:
+            return put_matrix(layer.key);
+        case TensorKind::kValue:
+            return put_matrix(layer.value);
+        case TensorKind::kOutput:
+            return put_matrix(layer.output);
+        case TensorKind::kGate:
+            return put_matrix(layer.gate);
+        case TensorKind::kUp:
+            return put_matrix(layer.up);
+        case TensorKind::kDown:
+            return put_matrix(layer.down);
+        case TensorKind::kAttentionNorm:
+            return put_norm(layer.attention_norm);
+        case TensorKind::kFfnNorm:
+            return put_norm(layer.ffn_norm);
+        case TensorKind::kFinalNorm:
+            return put_norm(weights_.final_norm);
+        case TensorKind::kEmbedding:
+            return put_matrix(weights_.embedding);
+        case TensorKind::kLmHead:
+            break;
+    }
+    if (weights_.config.tied_embedding) {
+        return invalid("wllm: tensor {} is an lm_head, but flags (offset 64) say that the embedding is; {}",
+                       index, kAgain);
+    }
+    return put_matrix(weights_.lm_head);
+}
+
+/// Nothing overlaps, and what nobody vouches for is zero, up to the last byte.
+Result<void> Loader::check_coverage() {
+    std::sort(extents_.begin(), extents_.begin() + extent_count_,
+              [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
+    uint64_t covered = 0;
+    const auto check_gap = [&](uint64_t end) -> Result<void> {
+        for (; covered < end; ++covered) {
+            if (image_[covered] != 0) {
+                return invalid("wllm: the byte at {} lies between sections and tensors and is not 0; {}",
+                               covered, kDamaged);
+            }
+        }
+        return {};
+    };
+    for (size_t i = 0; i < extent_count_; ++i) {
+        const Extent& extent = extents_[i];
+        if (extent.offset < covered) {
+            return invalid("wllm: what begins at {} overlaps what ends at {}; {}", extent.offset, covered,
+                           kAgain);
+        }
+        TRY(check_gap(extent.offset));
+        covered = extent.offset + extent.size;
+    }
+    return check_gap(image_.size());
+}
+
+}  // namespace
+
+Result<Weights> load_weights(ByteSpan image, Allocator& allocator) { return Loader(image, allocator).load(); }
+
+void free_weights(Weights& weights) { weights = Weights{}; }
+
+}  // namespace bareflow

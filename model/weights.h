@@ -1,0 +1,54 @@
+// A loaded model: views into a .wllm image that stays where it is. Nothing is copied but the small tables of views.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "arch/base/allocator.h"
+#include "arch/base/bytes.h"
+#include "arch/base/result.h"
+#include "arch/base/tensor.h"
+
+namespace bareflow {
+
+/// The shape of a Llama-architecture model.
+struct ModelConfig {
+    uint32_t num_layers = 0, hidden_size = 0, intermediate_size = 0, vocab_size = 0;
+    uint32_t num_heads = 0, num_kv_heads = 0, head_size = 0, context_length = 0;
+    float rope_theta = 0, norm_eps = 0;
+    bool tied_embedding = false;
+    uint32_t bos_id = 0, eos_id = 0, unk_id = 0;
+
+    uint32_t query_size() const { return num_heads * head_size; }
+    uint32_t kv_size() const { return num_kv_heads * head_size; }
+    bool operator==(const ModelConfig&) const = default;
+};
+
+struct LayerWeights {
+    TensorView query, key, value, output;  ///< attention projections
+    TensorView gate, up, down;             ///< feed-forward
+    const float* attention_norm = nullptr;  // (hidden)
+    const float* ffn_norm = nullptr;        // (hidden)
+};
+
+struct Weights {
+    ModelConfig config;
+    Buffer<LayerWeights> layers;
+    TensorView embedding;                ///< (vocab, hidden)
+    TensorView lm_head;                  ///< (vocab, hidden); the embedding itself when tied
+    const float* final_norm = nullptr;   // (hidden)
+    ByteSpan tokenizer;                  ///< the checked tokenizer section, for Tokenizer::make
+    std::string_view chat_template;      ///< "plain" if the file says nothing
+    std::string_view provenance;         ///< key=value lines
+    uint64_t weight_bytes = 0;           ///< sum of the tensors' sizes
+    uint64_t file_size = 0;
+    uint32_t hash = 0;                   ///< the header's CRC-32C, which stands for every byte of the file
+};
+
+/// Checks `image` (64-byte aligned, alive as long as the Weights) from header to last tensor and returns views into
+/// it. Every size is checked with overflow-safe arithmetic before it is used; an error names the field and the offset.
+Result<Weights> load_weights(ByteSpan image, Allocator& allocator);
+/// Gives back the tables of views; the image is the caller's.
+void free_weights(Weights& weights);
+
+}  // namespace bareflow
