@@ -1,0 +1,69 @@
+#include "arch/host/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "arch/base/version.h"
+
+namespace bareflow {
+namespace {
+
+constexpr int kGoOn = -1, kUsageError = 2;
+constexpr uint32_t kLongestTimeout = 1'000'000;  // seconds
+
+std::string dashed_names(const OptionSpec& spec) {
+    std::string names = "--" + std::string(spec.name);
+    if (spec.short_name != 0) names = std::string("-") + spec.short_name + "," + names;
+    return names;
+}
+
+}  // namespace
+
+int parse_host_command_line(HostCommandLine& command_line, int argc, const char* const* argv) {
+    CLI::App app("Writes stories with a small language model: one that begins with -p TEXT, or those that you begin.\n"
+                 "Without a terminal and without -p, the first line of standard input begins the one story.",
+                 "bareflow");
+    app.set_version_flag("--version", "bareflow " + std::string(kVersion));
+
+    struct Given {
+        const OptionSpec* spec;
+        CLI::Option* option;
+        size_t value;
+    };
+    std::vector<Given> all;
+    command_line.values.resize(option_table().size());
+    for (const OptionSpec& spec : option_table()) {
+        if (spec.kernel_only) continue;
+        std::string& value = command_line.values[all.size()];
+        CLI::Option* option = app.add_option(dashed_names(spec), value, std::string(spec.help));
+        option->type_name(std::string(spec.value_name))->take_last();
+        all.push_back({&spec, option, all.size()});
+    }
+    app.add_option("--log", command_line.log, "write the log to FILE (default: nowhere)")->type_name("FILE");
+    app.add_option("--timeout", command_line.timeout_s, "end with status 1 after S seconds; 0: never (default: 0)")
+        ->type_name("S")
+        ->check(CLI::Range(kLongestTimeout));
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp& e) {
+        return app.exit(e);
+    } catch (const CLI::CallForVersion& e) {
+        return app.exit(e);
+    } catch (const CLI::ParseError& e) {
+        std::fprintf(stderr, "bareflow: %s\nbareflow --help lists the options\n", e.what());
+        return kUsageError;
+    }
+    for (const Given& given : all) {
+        if (given.option->count() == 0) continue;
+        Result<void> done = command_line.options.set(given.spec->name, command_line.values[given.value]);
+        if (!done.ok()) {
+            const std::string_view message = done.error().message;
+            std::fprintf(stderr, "bareflow: %.*s\n", static_cast<int>(message.size()), message.data());
+            return kUsageError;
+        }
+    }
+    return kGoOn;
+}
+
+}  // namespace bareflow

@@ -1,0 +1,83 @@
+// The services of platform.h as a Linux process has them.
+#pragma once
+
+#include <string>
+
+#include "arch/host/host_terminal.h"
+#include "arch/platform.h"
+#include "mm/heap.h"
+
+namespace bareflow {
+
+/// This processor's CPUID and XCR0.
+class HostCpuid final : public CpuidReader {
+   public:
+    CpuidRegisters cpuid(uint32_t leaf, uint32_t subleaf) const override;
+    uint64_t xcr0() const override;
+};
+
+class HostClock final : public Clock {
+   public:
+    uint64_t now_ns() override;
+};
+
+/// A log file; without one, records go nowhere.
+class HostLog final : public LogSink {
+   public:
+    HostLog() = default;
+    HostLog(const HostLog&) = delete;
+    HostLog& operator=(const HostLog&) = delete;
+    ~HostLog();
+
+    /// Begins the file anew.
+    Result<void> open(const std::string& path);
+    /// Each line is in the file when this returns.
+    void write_line(std::string_view line) override;
+    /// The errno of the first write that failed; 0: all went well.
+    int write_error() const { return write_error_; }
+
+   private:
+    int fd_ = -1;
+    int write_error_ = 0;
+};
+
+/// Pages from mmap.
+class HostPages final : public PageSource {
+   public:
+    void* take(size_t bytes, size_t alignment) override;
+    void give(void* pages, size_t bytes) override;
+};
+
+class HostPlatform final : public Platform {
+   public:
+    /// `embedded_model_bytes` of the program's image are the model.
+    explicit HostPlatform(uint64_t embedded_model_bytes);
+    HostPlatform(const HostPlatform&) = delete;
+    HostPlatform& operator=(const HostPlatform&) = delete;
+
+    std::string_view name() const override { return "host"; }
+    Terminal& terminal() override { return terminal_; }
+    LogSink& log() override { return log_; }
+    Clock& clock() override { return clock_; }
+    Allocator& allocator() override { return heap_; }
+    const CpuFeatures& cpu() const override { return features_; }
+    std::string_view cpu_name() const override { return cpu_name_; }
+    MemoryUse memory_use() override;
+    uint64_t entropy() override;
+
+    Result<void> open_log(const std::string& path) { return log_.open(path); }
+    /// Whether the text, and the log, could be written.
+    Result<void> check_output() const;
+
+   private:
+    uint64_t embedded_model_bytes_;
+    HostTerminal terminal_;
+    HostLog log_;
+    HostClock clock_;
+    HostPages pages_;
+    Heap heap_;
+    CpuFeatures features_;
+    FixedString<48> cpu_name_;
+};
+
+}  // namespace bareflow

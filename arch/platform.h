@@ -1,0 +1,37 @@
+// The seam between the portable rooms and the ground: what the bare machine (arch/x86_64) and a Linux process
+// (arch/host) each provide. Everything portable gets these by reference, so tests hand in fakes.
+#pragma once
+
+#include "arch/base/allocator.h"
+#include "arch/base/cpu_features.h"
+#include "arch/base/log.h"
+#include "arch/base/terminal.h"
+
+namespace bareflow {
+
+/// Bytes of memory, for /mem and the statistics.
+struct MemoryUse {
+    uint64_t total = 0;          ///< RAM of the machine
+    uint64_t heap_in_use = 0;    ///< allocated now
+    uint64_t heap_peak = 0;      ///< the most ever allocated
+    uint64_t heap_reserved = 0;  ///< taken from the machine by the heap
+    uint64_t image = 0;          ///< the program itself, without the embedded model
+};
+
+class Platform {
+   public:
+    virtual std::string_view name() const = 0;  ///< "kernel" or "host"
+    virtual Terminal& terminal() = 0;
+    virtual LogSink& log() = 0;
+    virtual Clock& clock() = 0;
+    virtual Allocator& allocator() = 0;
+    virtual const CpuFeatures& cpu() const = 0;
+    virtual std::string_view cpu_name() const = 0;
+    virtual MemoryUse memory_use() = 0;
+    virtual uint64_t entropy() = 0;  ///< for seeds, not for secrets
+
+   protected:
+    ~Platform() = default;
+};
+
+}  // namespace bareflow

@@ -1,0 +1,168 @@
+// The kernel's main: from the boot loader's registers to the first prompt.
+#include "arch/base/options.h"
+#include "arch/boot_main.h"
+#include "arch/platform.h"
+#include "arch/x86_64/acpi.h"
+#include "arch/x86_64/clock.h"
+#include "arch/x86_64/console.h"
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/exit.h"
+#include "arch/x86_64/fw_cfg.h"
+#include "arch/x86_64/image.h"
+#include "arch/x86_64/interrupts.h"
+#include "arch/x86_64/local_apic.h"
+#include "arch/x86_64/memory.h"
+#include "arch/x86_64/multiboot2.h"
+#include "arch/x86_64/processor.h"
+#include "arch/x86_64/selftest.h"
+#include "arch/x86_64/serial.h"
+
+namespace bareflow {
+namespace {
+
+constexpr size_t kMaxCommandLine = 32 * 1024;
+constexpr std::string_view kFwCfgCommandLine = "opt/bareflow/cmdline";
+constexpr std::string_view kModelModule = "model", kConfigModule = "bareflow.cfg";
+
+class SerialLog final : public LogSink {
+   public:
+    void write_line(std::string_view line) override { log_port().write(line); }
+};
+
+constinit SerialLog serial_log;
+constinit TscClock tsc_clock;
+constinit SerialTerminal terminal;
+constinit Options options;
+constinit CpuFeatures features;
+/// Options keep views into these.
+constinit char grub_command_line[kMaxCommandLine];
+constinit char fw_cfg_command_line[kMaxCommandLine];
+
+uint64_t bytes_between(const uint8_t* start, const uint8_t* end) { return static_cast<uint64_t>(end - start); }
+
+class Kernel final : public Platform {
+   public:
+    explicit Kernel(const BootInformation& boot) : boot_(boot), cpu_name_(cpu_brand(RunningCpu())) {}
+    std::string_view name() const override { return "kernel"; }
+    Terminal& terminal() override { return ::bareflow::terminal; }
+    LogSink& log() override { return serial_log; }
+    Clock& clock() override { return tsc_clock; }
+    Allocator& allocator() override { return heap(); }
+    const CpuFeatures& cpu() const override { return features; }
+    std::string_view cpu_name() const override { return cpu_name_; }
+    MemoryUse memory_use() override {
+        const HeapStats stats = heap().stats();
+        return {.total = boot_.ram_bytes,
+                .heap_in_use = stats.in_use,
+                .heap_peak = stats.peak,
+                .heap_reserved = stats.reserved,
+                .image = bytes_between(__image_start, __image_end) -
+                         bytes_between(bareflow_embedded_model, bareflow_embedded_model_end)};
+    }
+    uint64_t entropy() override {
+        constexpr int kCpuidRdrandBit = 30;
+        uint64_t value = 0;
+        const bool has_rdrand = cpu::cpuid(1, 0).ecx >> kCpuidRdrandBit & 1;
+        return has_rdrand && cpu::read_random(value) ? value : cpu::read_tsc();
+    }
+
+   private:
+    const BootInformation& boot_;
+    FixedString<48> cpu_name_;
+};
+
+/// Says why the machine stops, where somebody will see it: on the log, and on the console unless a launcher reads it.
+[[noreturn]] void fail(const Error& error) {
+    if (!fw_cfg_present()) {
+        console_port().write("bareflow: ");
+        console_port().write(error.message);
+        console_port().write("\r\n");
+    }
+    exit_machine(ExitStatus::kFailure, error.message);
+}
+
+template <typename T>
+T or_fail(Result<T> result) {
+    if (!result) fail(result.error());
+    return result.take();
+}
+
+/// Reads the options, weakest first: bareflow.cfg beside the kernel, GRUB's command line, QEMU's fw_cfg.
+Result<void> read_options(const BootInformation& boot) {
+    const ByteSpan config = boot.module(kConfigModule);
+    TRY(options.parse_config({reinterpret_cast<const char*>(config.data()), config.size()}));
+
+    if (boot.command_line.size() > kMaxCommandLine) {
+        return invalid("GRUB's command line has {} bytes; at most {} are read", boot.command_line.size(),
+                       kMaxCommandLine);
+    }
+    __builtin_memcpy(grub_command_line, boot.command_line.data(), boot.command_line.size());
+    TRY(options.parse_command_line({grub_command_line, boot.command_line.size()}));
+
+    const size_t size = fw_cfg_read(kFwCfgCommandLine, fw_cfg_command_line);
+    if (size > kMaxCommandLine) {
+        return invalid("fw_cfg {} has {} bytes; at most {} are read", kFwCfgCommandLine, size, kMaxCommandLine);
+    }
+    return options.parse_command_line({fw_cfg_command_line, size});
+}
+
+void log_machine(Kernel& kernel, const BootInformation& boot) {
+    LogRecord(serial_log, "cpu").field("name", kernel.cpu_name()).field("features", describe(features).view());
+    LogRecord(serial_log, "memory")
+        .field("ram", boot.ram_bytes)
+        .field("free", frames().free_bytes())
+        .field("largest_free", frames().largest_free_run())
+        .field("image", kernel.memory_use().image);
+    LogRecord(serial_log, "clock").field("tsc_hz", tsc_clock.frequency_hz()).field("source", tsc_clock.source());
+}
+
+/// The models to try, the preferred one first.
+struct Candidates {
+    ModelImage sources[2];
+    size_t count = 0;
+};
+Candidates find_models(const BootInformation& boot) {
+    Candidates found;
+    const ByteSpan module = boot.module(kModelModule);
+    if (!module.empty() && options.weights != "embedded") {
+        found.sources[found.count++] = {"module", kModelModule, module};
+    } else if (options.weights == "module") {
+        LogRecord(serial_log, "model_refused")
+            .field("source", "module")
+            .field("reason", "GRUB loaded no module named model; add `module2 FILE model` to grub.cfg");
+    }
+    found.sources[found.count++] = {
+        "embedded", "embedded",
+        {bareflow_embedded_model, bytes_between(bareflow_embedded_model, bareflow_embedded_model_end)}};
+    return found;
+}
+
+}  // namespace
+
+extern "C" [[noreturn]] void kernel_main(uint32_t magic, uint64_t information) {
+    tsc_clock.start();
+    console_port().initialise();
+    log_port().initialise();
+    console_port().write(kStartMark);
+    initialise_interrupts();
+    features = cpu_detect_features();
+    const BootInformation boot = or_fail(parse_boot_information(magic, information));
+    or_fail(initialise_memory(boot, features));
+    initialise_acpi(boot.rsdp);
+    tsc_clock.calibrate();
+    initialise_local_apic(tsc_clock);
+
+    or_fail(read_options(boot));
+    set_exit_method(options.exit);
+    terminal.set_interactive(!options.has_prompt);
+    Kernel kernel(boot);
+    log_machine(kernel, boot);
+    if (!options.test.empty()) or_fail(run_selftest(options.test, kernel));
+    if (options.test.empty()) {
+        const Candidates models = find_models(boot);
+        or_fail(boot_main(kernel, options, {models.sources, models.count}));
+    }
+    exit_machine(ExitStatus::kSuccess, {});
+}
+
+}  // namespace bareflow

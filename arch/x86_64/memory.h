@@ -1,0 +1,34 @@
+// The kernel's memory: frames, page tables and heap of mm, put together from what the boot loader said.
+#pragma once
+
+#include <cstdint>
+
+#include "arch/base/cpu_features.h"
+#include "arch/base/result.h"
+#include "arch/x86_64/fault.h"
+#include "arch/x86_64/multiboot2.h"
+#include "mm/heap.h"
+#include "mm/page_table.h"
+
+namespace bareflow {
+
+/// Builds the frame allocator, the final page tables and the heap, and switches to them.
+///
+/// All RAM is identity-mapped, read-write and not executable, with the largest pages that fit; inside it the kernel's
+/// sections and the boot modules get their own rights, and page 0 and the stacks' guard pages are unmapped. No frame
+/// is mapped twice, so no other mapping can undo those rights.
+Result<void> initialise_memory(const BootInformation& boot, const CpuFeatures& cpu);
+
+FrameAllocator& frames();
+AddressSpace& address_space();
+Heap& heap();
+
+/// Identity-maps registers of a device, uncached. Mapping the same page again is fine.
+Result<void> map_device(uint64_t physical, uint64_t size);
+/// Identity-maps tables that the firmware left (ACPI), read-only, where they are not in mapped RAM already.
+Result<void> map_firmware(uint64_t physical, uint64_t size);
+
+/// place_of for what lies outside the kernel's image: heap (RAM), device, or unmapped.
+Place memory_place_of(uint64_t address);
+
+}  // namespace bareflow
