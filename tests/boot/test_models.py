@@ -1,0 +1,133 @@
+"""Models that come as a module, and machines that are too small."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from harness import BUILD, HOST, ROOT, execute
+
+PROMPT = ["-p", "Once upon a time", "-n", "20", "--temp", "0"]
+
+
+@pytest.fixture(scope="module")
+def wllm(tmp_path_factory):
+    """The default model as a file, to be given and to be damaged."""
+    path = tmp_path_factory.mktemp("model") / "stories.wllm"
+    model = ROOT / "model" / "bareflow-stories.bin"
+    subprocess.run([BUILD / "host" / "bareflow-import", model, "-o", path], check=True, capture_output=True)
+    return path
+
+
+def damaged(wllm, folder, change):
+    image = bytearray(wllm.read_bytes())
+    change(image)
+    path = folder / "damaged.wllm"
+    path.write_bytes(image)
+    return path
+
+
+def test_a_model_file_travels_as_a_module(machine, host, wllm):
+    booted = machine.boot("-m", wllm, *PROMPT)
+    assert booted.status == 0
+    assert booted.record("model")["source"] == "module"
+    assert booted.output == host.run("-m", wllm, *PROMPT).output
+
+
+def test_a_llama2c_file_is_converted_once(machine, host):
+    model = ROOT / "model" / "bareflow-stories.bin"
+    first = machine.boot("-m", model, *PROMPT)
+    second = machine.boot("-m", model, *PROMPT)
+    assert (first.status, second.status) == (0, 0)
+    assert first.output == second.output == host.run("-m", model, *PROMPT).output
+    assert "converting" not in second.errors
+
+
+DAMAGES = {
+    "one flipped bit of a weight": lambda image: image.__setitem__(len(image) // 2, image[len(image) // 2] ^ 1),
+    "a flipped bit of the header": lambda image: image.__setitem__(9, image[9] ^ 1),
+    "an unknown version": lambda image: image.__setitem__(4, 99),
+    "a cut end": lambda image: image.__delitem__(slice(len(image) - 1000, None)),
+    "nothing but the magic": lambda image: image.__delitem__(slice(4, None)),
+}
+
+
+@pytest.mark.parametrize("change", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_model_is_refused_and_the_embedded_one_writes(machine, host, wllm, tmp_path, change):
+    booted = machine.boot("-m", damaged(wllm, tmp_path, change), *PROMPT)
+    assert booted.status == 0
+    refused = booted.record("model_refused")
+    assert refused["source"] == "module"
+    assert len(refused["reason"]) > 10
+    assert booted.record("model")["source"] == "embedded"
+    assert booted.output == host.run(*PROMPT).output
+
+
+def test_the_embedded_model_can_be_asked_for(machine, wllm):
+    booted = machine.boot("-m", wllm, "--set", "weights=embedded", *PROMPT)
+    assert booted.status == 0
+    assert booted.record("model")["source"] == "embedded"
+
+
+def test_a_missing_module_is_told_and_the_embedded_model_writes(machine):
+    booted = machine.boot("--set", "weights=module", *PROMPT)
+    assert booted.status == 0
+    assert "no module" in booted.record("model_refused")["reason"]
+    assert booted.record("model")["source"] == "embedded"
+
+
+@pytest.mark.parametrize("ram", [48, 64, 128])
+def test_a_small_machine_writes_the_same_story(machine, host, ram):
+    booted = machine.boot("--ram", ram, *PROMPT)
+    assert booted.status == 0
+    assert booted.output == host.run(*PROMPT).output
+    assert int(booted.record("memory")["ram"]) <= ram << 20
+
+
+def test_a_machine_that_is_too_small_says_so_before_it_starts(machine):
+    booted = machine.boot("--ram", 32, *PROMPT)
+    assert booted.status == 1
+    assert "32 MiB of RAM are too few" in booted.errors
+
+
+def test_a_context_that_does_not_fit_in_memory_is_an_error_not_a_crash(machine, wllm, tmp_path):
+    """The activations of the model do not fit in what a full machine has left: the module takes it."""
+    booted = machine.boot("--ram", 48, "-c", "1000000", *PROMPT)
+    assert booted.status == 1
+    assert b"FAULT" not in booted.output
+    assert booted.record("exit")["status"] == "failed"
+    assert booted.record("exit")["reason"]
+
+
+def test_a_configuration_file_on_the_iso_is_read(tmp_path):
+    """No fw_cfg, no launcher: the options come from bareflow.cfg beside the kernel, as on a real machine."""
+    config, iso, log = tmp_path / "bareflow.cfg", tmp_path / "with_config.iso", tmp_path / "log"
+    config.write_text("# a test\nprompt = A dog and a cat\nn-predict = 30\ntemp=0\nexit=debug-exit\n")
+    subprocess.run([ROOT / "iso" / "make-iso.sh", BUILD / "bareflow.elf", iso, "--config", config], check=True)
+    command = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "512",
+               "-cpu", "max", "-device", "isa-debug-exit,iobase=0xf4", "-cdrom", str(iso), "-serial", "stdio",
+               "-serial", f"file:{log}"]
+    run = execute(command, log, 30)
+    assert run.status == 33
+    text = run.output.partition(b"\x02BAREFLOW\x02\n")[2]
+    hosted = subprocess.run([HOST, "-p", "A dog and a cat", "-n", "30", "--temp", "0", "--log", tmp_path / "host.log"],
+                            capture_output=True, timeout=60)
+    assert text == hosted.stdout
+
+
+def test_the_kernel_takes_options_from_grubs_command_line(tmp_path):
+    """The ISO's own grub.cfg with options after the kernel's name, as its menu's editor would leave them."""
+    folder = tmp_path / "iso"
+    shutil.copytree(ROOT / "iso", folder)
+    config = (folder / "grub.cfg").read_text()
+    changed = config.replace("    load_bareflow\n    boot", "    load_bareflow -p \"A dog\" -n 5 exit=debug-exit\n    boot")
+    assert changed != config
+    (folder / "grub.cfg").write_text(changed)
+    iso, log = tmp_path / "x.iso", tmp_path / "log"
+    subprocess.run([folder / "make-iso.sh", BUILD / "bareflow.elf", iso], check=True)
+    command = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "512",
+               "-cpu", "max", "-device", "isa-debug-exit,iobase=0xf4", "-cdrom", str(iso), "-serial", "stdio",
+               "-serial", f"file:{log}"]
+    run = execute(command, log, 30)
+    assert run.status == 33
+    assert run.output.partition(b"\x02BAREFLOW\x02\n")[2].startswith(b"A dog")

@@ -1,0 +1,96 @@
+"""The text: in the machine it is, byte for byte, what the host program writes."""
+
+import re
+
+import pytest
+
+from harness import SHARED_MODELS
+
+GREEDY = ["-p", "Once upon a time", "-n", "100", "--temp", "0"]
+SAMPLED = ["-p", "The dog", "-n", "60", "--temp", "0.9", "--top-k", "30", "--top-p", "0.9", "--min-p", "0.02",
+           "--repeat-penalty", "1.1", "--seed", "1234"]
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_a_greedy_story_is_the_host_programs_byte_for_byte(machine, host, firmware):
+    booted = machine.boot(*GREEDY, firmware=firmware)
+    hosted = host.run(*GREEDY)
+    assert (booted.status, hosted.status) == (0, 0)
+    assert booted.output == hosted.output
+    assert booted.output.startswith(b"Once upon a time")
+    assert len(booted.output) > 200
+    assert booted.record("exit") == {"status": "ok"}
+    assert booted.record("launcher")["firmware"] == firmware
+
+
+def test_a_seed_gives_the_same_story_in_the_machine_and_on_the_host(machine, host):
+    booted = machine.boot(*SAMPLED)
+    assert booted.status == 0
+    assert booted.output == host.run(*SAMPLED).output
+    assert booted.output != host.run(*SAMPLED[:-1], "1235").output
+
+
+@pytest.mark.parametrize("numerics", ["fma", "muladd"])
+def test_each_numeric_class_gives_the_hosts_story(machine, host, numerics):
+    options = ["-p", "A cat", "-n", "40", "--temp", "0", "--numerics", numerics]
+    booted = machine.boot(*options)
+    assert booted.status == 0
+    assert booted.output == host.run(*options).output
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["\"Hello,\" said Tom's cat", "back\\slash \\n and $HOME `x`", "Zoë and 小猫 went — 🐈", "two\nlines\tand a tab",
+     " leading, trailing and  double spaces ", "-n 3 --temp 9", "key=value # not an option", "comma,,comma"],
+    ids=["quotes", "backslashes", "utf-8", "controls", "spaces", "dashes", "equals", "commas"],
+)
+def test_a_prompt_arrives_as_it_was_typed(machine, host, prompt):
+    options = ["-p", prompt, "-n", "8", "--temp", "0"]
+    booted = machine.boot(*options)
+    assert booted.status == 0
+    assert booted.output.startswith(prompt.encode())
+    assert booted.output == host.run(*options).output
+
+
+def test_an_empty_prompt_writes_a_story_from_nothing(machine, host):
+    options = ["-p", "", "-n", "30", "--temp", "0"]
+    booted = machine.boot(*options)
+    assert booted.status == 0
+    assert booted.output == host.run(*options).output
+    assert len(booted.output) > 20
+
+
+def test_without_a_terminal_one_story_is_written(machine):
+    run = machine.boot("-n", "20", "--temp", "0")
+    assert run.status == 0
+    assert len(run.output) > 20
+
+
+def test_without_a_terminal_a_piped_line_is_the_prompt(machine):
+    run = machine.boot("-n", "10", "--temp", "0", stdin=b"The little bird\nis not read\n")
+    assert run.status == 0
+    assert run.output.startswith(b"The little bird")
+    assert b"not read" not in run.output
+
+
+def expected_texts():
+    """The (prompt, text) pairs that EXPECTED.md gives for stories260K."""
+    document = SHARED_MODELS / "EXPECTED.md"
+    if not document.exists():
+        return []
+    section = document.read_text().split("## stories260K.bin")[1].split("\n## ")[0]
+    return re.findall(r"### prompt '([^']*)', -n \d+.*?```text\n(.*?)\n```", section, re.DOTALL)
+
+
+@pytest.mark.parametrize("prompt,expected", expected_texts() or [("", "")])
+def test_stories260k_writes_llama2cs_own_greedy_text(machine, host, stories260k, prompt, expected):
+    # Each of its tokens is at least one byte, and the model's context has 512 positions.
+    options = [*stories260k, "-p", prompt, "-n", min(len(expected), 200), "--temp", "0"]
+    booted = machine.boot(*options)
+    assert booted.status == 0
+    text = booted.output.decode().removesuffix("\n")
+    common = min(len(text), len(expected))
+    assert common > 200
+    assert text[:common] == expected[:common]
+    assert booted.output == host.run(*options).output
+    assert booted.record("model")["source"] == "module"
