@@ -34,7 +34,7 @@ EMBEDDED_TYPE := f16
 
 SHARED_MAIN := $(wildcard arch/*.cpp)
 ROOMS := arch/base mm emitter model profiler persist
-PORTABLE := $(foreach room,$(ROOMS),$(wildcard $(room)/*.cpp)) $(SHARED_MAIN)
+PORTABLE := $(filter-out emitter/asmjit_assembler.cpp,$(foreach room,$(ROOMS),$(wildcard $(room)/*.cpp))) $(SHARED_MAIN)
 KERNEL := $(filter-out arch/x86_64/selftest.cpp,$(wildcard arch/x86_64/*.cpp)) $(wildcard arch/x86_64/*.S)
 HOST := $(filter-out arch/host/main.cpp,$(wildcard arch/host/*.cpp))
 # Which rooms' unit tests: all, or `make unit UNIT=mm`.

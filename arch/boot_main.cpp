@@ -13,7 +13,7 @@ constexpr int kCtrlC = 0x03;
 
 /// One story on a terminal that shows nothing else.
 class StoryWriter final : public TextListener {
-   public:
+ public:
     explicit StoryWriter(Terminal& terminal) : terminal_(terminal) {}
     void text(std::string_view piece) override { terminal_.write(piece); }
     bool stop_requested() override {
@@ -23,12 +23,12 @@ class StoryWriter final : public TextListener {
         return false;
     }
 
-   private:
+ private:
     Terminal& terminal_;
 };
 
 class Machine final : public ChatMachine {
-   public:
+ public:
     explicit Machine(Platform& platform) : platform_(platform) {}
 
     Report cpu_report() override {
@@ -50,7 +50,7 @@ class Machine final : public ChatMachine {
     }
     uint64_t random_seed() override { return platform_.entropy(); }
 
-   private:
+ private:
     Platform& platform_;
 };
 
@@ -62,7 +62,8 @@ NumericClass pick_numerics(NumericsChoice choice, const CpuFeatures& cpu) {
 /// Opens the first candidate that can be used. Its error if there was but one; the last one's otherwise.
 Result<void> open_model(Platform& platform, const Options& options, std::span<const ModelImage> candidates,
                         bool chatting, Session& session) {
-    Operators* operators = TRY(reference_operators(pick_numerics(options.numerics, platform.cpu()), platform.cpu()));
+    Operators* operators =
+        TRY(reference_operators(pick_numerics(options.numerics, platform.cpu()), platform.cpu()));
     for (size_t i = 0; i < candidates.size(); ++i) {
         const ModelImage& candidate = candidates[i];
         Result<void> opened = session.open(candidate, *operators, options.context);
@@ -76,8 +77,8 @@ Result<void> open_model(Platform& platform, const Options& options, std::span<co
             return Error::make(opened.error().code, "model {}: {}", candidate.name, reason);
         }
         if (chatting) {
-            platform.terminal().write(FixedString<400>::formatted("model {} cannot be used: {}\nTrying {}.\n",
-                                                                  candidate.name, reason, candidates[i + 1].name));
+            platform.terminal().write(FixedString<400>::formatted(
+                "model {} cannot be used: {}\nTrying {}.\n", candidate.name, reason, candidates[i + 1].name));
         }
     }
     return Error::make(ErrorCode::kNotFound, "there is no model; give one with -m");
@@ -88,8 +89,8 @@ Result<std::string_view> first_line(Terminal& terminal, const Buffer<char>& buff
     size_t size = 0;
     for (int byte = terminal.read(); byte != Terminal::kNone && byte != '\n'; byte = terminal.read()) {
         if (size == buffer.size()) {
-            return Error::make(ErrorCode::kOutOfRange, "the input's first line is longer than {} bytes; shorten it",
-                               buffer.size());
+            return Error::make(ErrorCode::kOutOfRange,
+                               "the input's first line is longer than {} bytes; shorten it", buffer.size());
         }
         buffer[size++] = static_cast<char>(byte);
     }
@@ -102,7 +103,8 @@ Result<void> write_one_story(Platform& platform, const Options& options, Session
     std::string_view prompt = options.prompt;
     Buffer<char> input;
     if (!options.has_prompt) {
-        input = TRY(Buffer<char>::make(platform.allocator(), LineEditor::kMaxLine, "first line of the input"));
+        input =
+            TRY(Buffer<char>::make(platform.allocator(), LineEditor::kMaxLine, "first line of the input"));
         prompt = TRY(first_line(terminal, input));
     }
     StoryWriter writer(terminal);
@@ -164,7 +166,8 @@ Result<void> run(Platform& platform, const Options& options, std::span<const Mod
     Session session(platform.allocator(), platform.log(), platform.clock(), start_ns);
     TRY(open_model(platform, options, candidates, chatting, session));
     session.seed(options.sampling.random_seed ? platform.entropy() : options.sampling.seed);
-    Result<void> done = chatting ? chat(platform, options, session) : write_one_story(platform, options, session);
+    Result<void> done =
+        chatting ? chat(platform, options, session) : write_one_story(platform, options, session);
     log_statistics(platform, session, embedded_bytes(candidates));
     return done;
 }

@@ -6,6 +6,7 @@
 #include "arch/base/cpu_features.h"
 #include "arch/base/log.h"
 #include "arch/base/terminal.h"
+#include "mm/code_arena.h"
 
 namespace bareflow {
 
@@ -18,8 +19,18 @@ struct MemoryUse {
     uint64_t image = 0;          ///< the program itself, without the embedded model
 };
 
+/// Runs a function whose fault is a return value.
+class FaultGuard {
+ public:
+    /// False if function(argument) faulted; `fault` then says what happened, with the address of the instruction.
+    virtual bool run(void (*function)(void*), void* argument, FixedString<96>& fault) = 0;
+
+ protected:
+    ~FaultGuard() = default;
+};
+
 class Platform {
-   public:
+ public:
     virtual std::string_view name() const = 0;  ///< "kernel" or "host"
     virtual Terminal& terminal() = 0;
     virtual LogSink& log() = 0;
@@ -28,9 +39,13 @@ class Platform {
     virtual const CpuFeatures& cpu() const = 0;
     virtual std::string_view cpu_name() const = 0;
     virtual MemoryUse memory_use() = 0;
+    /// Memory for emitted routines, page-aligned, kept for good.
+    virtual Result<std::span<uint8_t>> code_region(size_t bytes) = 0;
+    virtual CodePages& code_pages() = 0;
+    virtual FaultGuard& fault_guard() = 0;
     virtual uint64_t entropy() = 0;  ///< for seeds, not for secrets
 
-   protected:
+ protected:
     ~Platform() = default;
 };
 

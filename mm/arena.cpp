@@ -13,7 +13,8 @@ namespace {
 uint32_t seal_of(const BlockTag& block) {
     constexpr uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;  // 2^64 / phi: spreads every input bit upwards
     const uint64_t sizes = uint64_t{block.previous_size} << 32 | block.size;
-    return static_cast<uint32_t>((reinterpret_cast<uintptr_t>(&block) * kGoldenRatio ^ sizes) * kGoldenRatio >> 32) ^
+    return static_cast<uint32_t>(
+               (reinterpret_cast<uintptr_t>(&block) * kGoldenRatio ^ sizes) * kGoldenRatio >> 32) ^
            block.state;
 }
 
@@ -31,7 +32,9 @@ void ArenaPool::set_size(BlockTag& block, size_t size) {
     seal(*block.next());
 }
 
-bool ArenaPool::is_whole_arena(BlockTag& block) { return block.previous_size == 0 && block.next()->size == 0; }
+bool ArenaPool::is_whole_arena(BlockTag& block) {
+    return block.previous_size == 0 && block.next()->size == 0;
+}
 
 BlockState ArenaPool::state_of(Arena& arena, void* pointer) {
     const auto address = reinterpret_cast<uintptr_t>(pointer);
@@ -131,12 +134,13 @@ void ArenaPool::cut(BlockTag& block, size_t block_size) {
 /// The bin of blocks of `block_size`: its leading bit and the three after it.
 size_t ArenaPool::bin_of(size_t block_size) {
     const unsigned leading = static_cast<unsigned>(std::bit_width(block_size)) - 1;
-    const size_t step = (block_size >> (leading - kBinsPerDoublingBits)) - (size_t{1} << kBinsPerDoublingBits);
+    const size_t step =
+        (block_size >> (leading - kBinsPerDoublingBits)) - (size_t{1} << kBinsPerDoublingBits);
     return (size_t{leading - kMinBlockBits} << kBinsPerDoublingBits) + step;
 }
 
-/// A free block of at least `block_size`, or nullptr: the head of its own bin if that is large enough, else any of the
-/// next bin that is not empty, all of whose blocks are.
+/// A free block of at least `block_size`, or nullptr: the head of its own bin if that is large enough, else
+/// any of the next bin that is not empty, all of whose blocks are.
 ArenaPool::FreeBlock* ArenaPool::find_fit(size_t block_size) {
     const size_t own = bin_of(block_size);
     FreeBlock* found = bins_[own];

@@ -10,9 +10,9 @@
 
 namespace bareflow {
 
-/// The boundary tag in front of each block. It knows the block's size and that of the one before, so both neighbours
-/// are one step away (Knuth, TAOCP 1 2.5). `seal` is a checksum: a pointer to anything else, or a tag that an overrun
-/// has hit, does not pass for a block.
+/// The boundary tag in front of each block. It knows the block's size and that of the one before, so both
+/// neighbours are one step away (Knuth, TAOCP 1 2.5). `seal` is a checksum: a pointer to anything else, or a
+/// tag that an overrun has hit, does not pass for a block.
 struct BlockTag {
     enum State : uint32_t { kUsed = 0x64657375, kFree = 0x65657266 };
 
@@ -24,7 +24,9 @@ struct BlockTag {
     void* payload() { return this + 1; }
     size_t payload_size() const { return size - sizeof(BlockTag); }
     BlockTag* next() { return reinterpret_cast<BlockTag*>(reinterpret_cast<char*>(this) + size); }
-    BlockTag* previous() { return reinterpret_cast<BlockTag*>(reinterpret_cast<char*>(this) - previous_size); }
+    BlockTag* previous() {
+        return reinterpret_cast<BlockTag*>(reinterpret_cast<char*>(this) - previous_size);
+    }
 };
 static_assert(sizeof(BlockTag) == 16);
 
@@ -36,22 +38,26 @@ struct alignas(16) Arena final : Region {
 static_assert(sizeof(Arena) % 16 == 0);
 
 class ArenaPool {
-   public:
-    static constexpr size_t kMaxSize = (size_t{1} << 20) + 64;  ///< the heap's largest middle block with its guard
+ public:
+    static constexpr size_t kMaxSize =
+        (size_t{1} << 20) + 64;  ///< the heap's largest middle block with its guard
     static constexpr size_t kMaxAlignment = PageSource::kPageSize;
 
     ArenaPool(PageSource& pages, RegionMap& regions) : pages_(pages), regions_(regions) {}
 
     /// A block with room for `size` (<= kMaxSize) bytes; nullptr if there are no pages.
     void* allocate(size_t size, size_t alignment);
-    /// `payload` is a live block of `arena`. Joins it with free neighbours; an arena that is empty goes back to its
-    /// source, but for one spare.
+    /// `payload` is a live block of `arena`. Joins it with free neighbours; an arena that is empty goes back
+    /// to its source, but for one spare.
     void release(Arena& arena, void* payload);
     /// Grows or shrinks a live block where it lies; false if there is no room behind it.
     bool resize(void* payload, size_t size);
 
-    static size_t capacity(const void* payload) { return (static_cast<const BlockTag*>(payload) - 1)->payload_size(); }
-    /// What `pointer` (somewhere in `arena`) points to; kDamaged if the tag of a block or of a neighbour is broken.
+    static size_t capacity(const void* payload) {
+        return (static_cast<const BlockTag*>(payload) - 1)->payload_size();
+    }
+    /// What `pointer` (somewhere in `arena`) points to; kDamaged if the tag of a block or of a neighbour is
+    /// broken.
     static BlockState state_of(Arena& arena, void* pointer);
     /// Calls visitor(BlockTag&) for each block of `arena` in order; false if it came upon a damaged tag.
     template <typename Visitor>
@@ -70,7 +76,7 @@ class ArenaPool {
     /// Panics unless the tags and lists of `arena` fit together and no two free blocks touch.
     void verify(Arena& arena) const;
 
-   private:
+ private:
     /// A free block keeps its place in a list where its payload was.
     struct FreeBlock : BlockTag {
         FreeBlock* previous_free;

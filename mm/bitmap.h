@@ -9,7 +9,7 @@
 namespace bareflow {
 
 class Bitmap {
-   public:
+ public:
     static constexpr size_t kWordBits = 64;
     static constexpr size_t words_for(size_t bits) { return (bits + kWordBits - 1) / kWordBits; }
 
@@ -30,7 +30,7 @@ class Bitmap {
     size_t find_set(size_t from, size_t to) const { return find(from, to, 0); }
     size_t find_clear(size_t from, size_t to) const { return find(from, to, ~uint64_t{0}); }
 
-   private:
+ private:
     /// `flip` turns the wanted bits into ones.
     size_t find(size_t from, size_t to, uint64_t flip) const {
         if (from >= to) return to;

@@ -11,7 +11,8 @@ constexpr int kTrap = 0xCC;
 
 Result<CodeArena> CodeArena::make(std::span<uint8_t> region, CodePages& pages, EvictionListener& listener,
                                   Allocator& allocator) {
-    const bool aligned = reinterpret_cast<uintptr_t>(region.data()) % kPage == 0 && region.size() % kPage == 0;
+    const bool aligned =
+        reinterpret_cast<uintptr_t>(region.data()) % kPage == 0 && region.size() % kPage == 0;
     if (!aligned || region.size() < 3 * kPage) {
         return invalid("code arena: a region of {} bytes is not page-aligned or too small", region.size());
     }
@@ -35,7 +36,8 @@ Result<std::span<uint8_t>> CodeArena::open(size_t bytes) {
         }
         first = find_run(pages);
     }
-    for (size_t i = 0; i < pages; ++i) slots_[first + i] = {State::kOpen, i == 0, static_cast<uint32_t>(pages), 0};
+    for (size_t i = 0; i < pages; ++i)
+        slots_[first + i] = {State::kOpen, i == 0, static_cast<uint32_t>(pages), 0};
     used_pages_ += pages;
     return std::span<uint8_t>(page_at(first), pages * kPage);
 }

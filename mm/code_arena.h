@@ -17,27 +17,27 @@ namespace bareflow {
 
 /// How pages change their rights: the page tables in the kernel, mprotect on the host, a recorder in tests.
 class CodePages {
-   public:
+ public:
     static constexpr size_t kPageSize = 4096;
     virtual Result<void> make_writable(void* start, size_t bytes) = 0;    ///< rw-
     virtual Result<void> make_executable(void* start, size_t bytes) = 0;  ///< r-x
     virtual Result<void> make_guard(void* start, size_t bytes) = 0;       ///< no access
 
-   protected:
+ protected:
     ~CodePages() = default;
 };
 
 /// Told before a routine is thrown out to make room, so that nobody calls it any more.
 class EvictionListener {
-   public:
+ public:
     virtual void evicted(const void* entry) = 0;
 
-   protected:
+ protected:
     ~EvictionListener() = default;
 };
 
 class CodeArena {
-   public:
+ public:
     /// Takes over `region`: page-aligned, at least three pages. Its first and last page become guards, the rest
     /// read-write. `pages` and `listener` must outlive the arena.
     static Result<CodeArena> make(std::span<uint8_t> region, CodePages& pages, EvictionListener& listener,
@@ -61,7 +61,7 @@ class CodeArena {
     size_t used() const { return used_pages_ * CodePages::kPageSize; }
     uint64_t evictions() const { return evictions_; }
 
-   private:
+ private:
     enum class State : uint8_t { kFree, kOpen, kSealed };
     /// One page; a routine's first page describes it.
     struct Slot {

@@ -1,4 +1,5 @@
-// The heap's pages from physical frames: a PageSource over a FrameAllocator, for memory that is identity-mapped.
+// The heap's pages from physical frames: a PageSource over a FrameAllocator, for memory that is
+// identity-mapped.
 #pragma once
 
 #include "mm/frames.h"
@@ -9,8 +10,9 @@ namespace bareflow {
 static_assert(PageSource::kPageSize == kFrameSize);
 
 class FramePages final : public PageSource {
-   public:
-    /// Both must outlive it; `memory` reaches every frame that `frames` hands out, and at(0) is where frame 0 would be.
+ public:
+    /// Both must outlive it; `memory` reaches every frame that `frames` hands out, and at(0) is where frame 0
+    /// would be.
     FramePages(FrameAllocator& frames, PhysicalMemory& memory) : frames_(frames), memory_(memory) {}
 
     void* take(size_t bytes, size_t alignment) override {
@@ -19,10 +21,11 @@ class FramePages final : public PageSource {
     }
     void give(void* pages, size_t bytes) override {
         const char* base = static_cast<const char*>(memory_.at(0));
-        frames_.release(static_cast<PhysicalAddress>(static_cast<const char*>(pages) - base), bytes / kFrameSize);
+        frames_.release(static_cast<PhysicalAddress>(static_cast<const char*>(pages) - base),
+                        bytes / kFrameSize);
     }
 
-   private:
+ private:
     FrameAllocator& frames_;
     PhysicalMemory& memory_;
 };

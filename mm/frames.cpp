@@ -27,8 +27,7 @@ Frames frames_touched(const MemoryRange& range) {
 
 constexpr Frames kNullFrame = {0, 1};
 
-/// How far [first, first + count) is usable and unreserved: its end if all of it is; else, if something reserved is in
-/// the way, the frame after that; else nothing.
+/// Whether some frames are all usable and unreserved; if something reserved is in the way, where it ends.
 struct Probe {
     bool free;
     std::optional<uint64_t> retry;
@@ -54,7 +53,8 @@ Probe probe(Frames wanted, std::span<const MemoryRange> usable, std::span<const 
 }
 
 /// The lowest place for `count` frames; frame 0, which is none, if there is no such place.
-uint64_t find_place(uint64_t count, std::span<const MemoryRange> usable, std::span<const MemoryRange> reserved) {
+uint64_t find_place(uint64_t count, std::span<const MemoryRange> usable,
+                    std::span<const MemoryRange> reserved) {
     uint64_t best = 0;
     for (const MemoryRange& range : usable) {
         uint64_t first = std::max(frames_inside(range).first, kNullFrame.end);
@@ -77,15 +77,17 @@ Result<FrameAllocator> FrameAllocator::make(std::span<const MemoryRange> usable,
         const Frames frames = frames_inside(range);
         if (!frames.empty()) frame_count = std::max(frame_count, frames.end);
     }
-    if (frame_count == 0) return out_of_memory("frames: the memory map has no usable RAM; check the firmware's map");
+    if (frame_count == 0)
+        return out_of_memory("frames: the memory map has no usable RAM; check the firmware's map");
 
     const size_t words = Bitmap::words_for(frame_count);
     const uint64_t bitmap_bytes = 2 * words * sizeof(uint64_t);
     const uint64_t bitmap_frames = frames_up(bitmap_bytes);
     const uint64_t place = find_place(bitmap_frames, usable, reserved);
     if (place == 0) {
-        return out_of_memory("frames: no room for {} bytes of bitmaps for RAM up to {:x}; give the machine more RAM",
-                             bitmap_bytes, frame_count * kFrameSize);
+        return out_of_memory(
+            "frames: no room for {} bytes of bitmaps for RAM up to {:x}; give the machine more RAM",
+            bitmap_bytes, frame_count * kFrameSize);
     }
 
     auto* bits = static_cast<uint64_t*>(memory.at(place * kFrameSize));
@@ -112,8 +114,10 @@ Result<FrameAllocator> FrameAllocator::make(std::span<const MemoryRange> usable,
 
 Result<PhysicalAddress> FrameAllocator::allocate(size_t frames, uint64_t alignment) {
     if (frames == 0 || alignment < kFrameSize || !is_power_of_two(alignment)) {
-        return invalid("frames: cannot allocate {} frames aligned to {:x}; ask for at least one, aligned to a power of "
-                       "two from 1000 (hexadecimal) on", frames, alignment);
+        return invalid(
+            "frames: cannot allocate {} frames aligned to {:x}; ask for at least one, aligned to a power of "
+            "two from 1000 (hexadecimal) on",
+            frames, alignment);
     }
     const uint64_t step = alignment / kFrameSize;
     hint_ = taken_.find_clear(hint_, taken_.size());
@@ -127,8 +131,9 @@ Result<PhysicalAddress> FrameAllocator::allocate(size_t frames, uint64_t alignme
         }
         first = align_up(taken_.find_clear(obstacle, taken_.size()), step);
     }
-    return out_of_memory("frames: no run of {} bytes aligned to {:x}; {} bytes are free, the largest run has {}",
-                         frames * kFrameSize, alignment, free_bytes(), largest_free_run());
+    return out_of_memory(
+        "frames: no run of {} bytes aligned to {:x}; {} bytes are free, the largest run has {}",
+        frames * kFrameSize, alignment, free_bytes(), largest_free_run());
 }
 
 void FrameAllocator::release(PhysicalAddress start, size_t frames) {
@@ -151,8 +156,10 @@ Result<void> FrameAllocator::reserve(MemoryRange range) {
         if (!taken_.test(frame)) {
             ++newly_taken;
         } else if (!reserved_.test(frame)) {
-            return invalid("frames: cannot reserve {:x}-{:x}: the frame at {:x} is allocated; reserve before "
-                           "allocating", range.start, range.end(), frame * kFrameSize);
+            return invalid(
+                "frames: cannot reserve {:x}-{:x}: the frame at {:x} is allocated; reserve before "
+                "allocating",
+                range.start, range.end(), frame * kFrameSize);
         }
     }
     taken_.set(ours.first, ours.count());

@@ -1,5 +1,5 @@
-// What the heap writes behind the user's bytes to notice an overrun: canary bytes up to the end of the block, the last
-// eight of which also tell the size that was asked for.
+// What the heap writes behind the user's bytes to notice an overrun: canary bytes up to the end of the block,
+// the last eight of which also tell the size that was asked for.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@ namespace bareflow {
 
 constexpr uint8_t kCanaryByte = 0xCA;
 
-/// The last bytes of a guarded block. The second half is made of the first and of the block's address, so that no one
-/// byte can change unseen.
+/// The last bytes of a guarded block. The second half is made of the first and of the block's address, so
+/// that no one byte can change unseen.
 struct Guard {
     uint32_t size;
     uint32_t check;
@@ -51,7 +51,8 @@ inline void write_guard(void* block, size_t size, size_t capacity) {
 inline std::optional<size_t> read_guard(const void* block, size_t capacity) {
     Guard guard;
     __builtin_memcpy(&guard, static_cast<const uint8_t*>(block) + capacity - sizeof(Guard), sizeof(Guard));
-    const bool plausible = guard.check == guard_check(block, guard.size) && guard.size <= capacity - sizeof(Guard);
+    const bool plausible =
+        guard.check == guard_check(block, guard.size) && guard.size <= capacity - sizeof(Guard);
     if (!plausible || !canary_intact(block, guard.size, capacity - sizeof(Guard))) return std::nullopt;
     return guard.size;
 }

@@ -16,7 +16,8 @@ constexpr size_t kMaxRequest = SIZE_MAX / 4;
 
 }  // namespace
 
-/// The descriptor of a big block, itself a small block of the heap: the pages hold nothing but the user's bytes.
+/// The descriptor of a big block, itself a small block of the heap: the pages hold nothing but the user's
+/// bytes.
 struct Heap::Big final : Region {
     Big(void* pages, size_t bytes, size_t asked_size)
         : Region(RegionKind::kBig, pages, bytes), asked(asked_size) {}
@@ -29,15 +30,22 @@ struct Heap::Big final : Region {
 
 const char* describe(HeapFault fault) {
     switch (fault) {
-        case HeapFault::kDoubleFree: return "double free";
-        case HeapFault::kForeignPointer: return "free of a pointer that is no live block";
-        case HeapFault::kOverrun: return "overrun: bytes behind a block were written";
+        case HeapFault::kDoubleFree:
+            return "double free";
+        case HeapFault::kForeignPointer:
+            return "free of a pointer that is no live block";
+        case HeapFault::kOverrun:
+            return "overrun: bytes behind a block were written";
     }
     return "unknown fault";
 }
 
 Heap::Heap(PageSource& source, HeapChecks checks, HeapFaultHandler* handler)
-    : checks_(checks), handler_(handler), pages_(source), slabs_(pages_, regions_), arenas_(pages_, regions_) {}
+    : checks_(checks),
+      handler_(handler),
+      pages_(source),
+      slabs_(pages_, regions_),
+      arenas_(pages_, regions_) {}
 
 /// What a block for `size` bytes must hold.
 size_t Heap::guarded(size_t size) const {
@@ -81,7 +89,8 @@ Heap::Placed Heap::place(size_t size, size_t alignment) {
 Heap::Placed Heap::place_big(size_t size, size_t alignment) {
     const size_t bytes = align_up(guarded(size), PageSource::kPageSize);
     alignment = std::max(alignment, PageSource::kPageSize);
-    // Its descriptor comes from a slab, or there is no block: a descriptor that is itself big would need another.
+    // Its descriptor comes from a slab, or there is no block: a descriptor that is itself big would need
+    // another.
     const size_t descriptor_class = SlabCache::class_for(guarded(sizeof(Big)), kMinAlignment);
     void* descriptor = slabs_.allocate(descriptor_class);
     if (descriptor == nullptr) return {};
@@ -91,12 +100,12 @@ Heap::Placed Heap::place_big(size_t size, size_t alignment) {
         slabs_.release(static_cast<Slab&>(*regions_.find(descriptor)), descriptor);
         return {};
     }
-    if (checks_ == HeapChecks::kOn) {
-        write_guard(descriptor, sizeof(Big), SlabCache::class_size(descriptor_class));
-    }
     Big& big = *new (descriptor) Big(pages, bytes, size);
-    if (checks_ == HeapChecks::kOn) fill_canary(pages, size, big.canary_end());
     regions_.insert(big);
+    if (checks_ == HeapChecks::kOn) {
+        write_guard(&big, sizeof(Big), SlabCache::class_size(descriptor_class));
+        fill_canary(pages, size, big.canary_end());
+    }
     return {pages, bytes};
 }
 
@@ -167,8 +176,12 @@ void Heap::release(void* pointer) {
 
 void Heap::remove(const Found& found, void* pointer) {
     switch (found.region->kind) {
-        case RegionKind::kSlab: slabs_.release(static_cast<Slab&>(*found.region), pointer); break;
-        case RegionKind::kArena: arenas_.release(static_cast<Arena&>(*found.region), pointer); break;
+        case RegionKind::kSlab:
+            slabs_.release(static_cast<Slab&>(*found.region), pointer);
+            break;
+        case RegionKind::kArena:
+            arenas_.release(static_cast<Arena&>(*found.region), pointer);
+            break;
         case RegionKind::kBig: {
             Region& big = *found.region;
             regions_.remove(big);
@@ -210,9 +223,11 @@ bool Heap::resize_in_place(const Found& found, void* pointer, size_t size) {
     const size_t needed = guarded(size);
     Found resized = found;
     if (found.region->kind == RegionKind::kArena) {
-        if (needed <= SlabCache::kMaxSize || size >= kBigSize || !arenas_.resize(pointer, needed)) return false;
+        if (needed <= SlabCache::kMaxSize || size >= kBigSize || !arenas_.resize(pointer, needed))
+            return false;
         resized.capacity = ArenaPool::capacity(pointer);
-    } else if (needed > found.capacity || (needed <= found.capacity / 2 && found.capacity > Slab::kMinObject)) {
+    } else if (needed > found.capacity ||
+               (needed <= found.capacity / 2 && found.capacity > Slab::kMinObject)) {
         return false;  // too large, or so much smaller that a block of its own size is better
     }
     set_size(resized, pointer, size);
@@ -234,7 +249,12 @@ void Heap::set_size(const Found& found, void* pointer, size_t size) {
 // ---------------------------------------------------------------- the whole
 
 HeapStats Heap::stats() const {
-    return {in_use_, peak_, pages_.out(), allocations_, total_allocations_, arenas_.free_bytes(),
+    return {in_use_,
+            peak_,
+            pages_.out(),
+            allocations_,
+            total_allocations_,
+            arenas_.free_bytes(),
             arenas_.largest_free()};
 }
 
@@ -255,7 +275,8 @@ size_t Heap::verify() {
         switch (region.kind) {
             case RegionKind::kSlab: {
                 auto& slab = static_cast<Slab&>(region);
-                for (size_t i = 0; (i = slab.used().find_set(i, slab.object_count)) < slab.object_count; ++i) {
+                for (size_t i = 0; (i = slab.used().find_set(i, slab.object_count)) < slab.object_count;
+                     ++i) {
                     check(slab.object(i));
                 }
                 break;
@@ -269,7 +290,9 @@ size_t Heap::verify() {
                 if (walked && faults == faults_before) arenas_.verify(arena);
                 break;
             }
-            case RegionKind::kBig: check(reinterpret_cast<void*>(region.start)); break;
+            case RegionKind::kBig:
+                check(reinterpret_cast<void*>(region.start));
+                break;
         }
     });
     return faults;

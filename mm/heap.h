@@ -1,4 +1,5 @@
-// malloc and its kin over a source of pages: slabs for small sizes, arenas for middle ones, whole pages for big ones.
+// malloc and its kin over a source of pages: slabs for small sizes, arenas for middle ones, whole pages for
+// big ones.
 #pragma once
 
 #include <cstddef>
@@ -15,35 +16,36 @@ namespace bareflow {
 /// A misuse that the heap noticed.
 enum class HeapFault : uint8_t {
     kDoubleFree,      ///< the block is free already
-    kForeignPointer,  ///< no block starts here: from elsewhere, inside a block, or freed and its pages given back
+    kForeignPointer,  ///< no block starts here: from elsewhere, inside one, or freed with its pages
     kOverrun,         ///< bytes behind the end of the block were written
 };
 /// "double free" and so on.
 const char* describe(HeapFault fault);
 
-/// Told of each fault. If it returns, the heap goes on and leaves the block alone: a leak is better than a wreck.
+/// Told of each fault. If it returns, the heap leaves the block alone and goes on: better a leak than a
+/// wreck.
 class HeapFaultHandler {
-   public:
+ public:
     /// `size` is what was asked for the block, 0 if that is not known.
     virtual void heap_fault(HeapFault fault, const void* pointer, size_t size) = 0;
 
-   protected:
+ protected:
     ~HeapFaultHandler() = default;
 };
 
-/// kOn puts a canary behind each block (8 bytes and the rounding) and looks at it when the block is freed or resized.
-/// That costs less than finding the block (mm/README.md has figures), so it is on in the kernel too. Double free and
-/// foreign pointers are noticed always.
+/// kOn puts a canary behind each block (8 bytes and the rounding) and looks at it when the block is freed or
+/// resized: cheap enough to be on in the kernel too (mm/README.md has figures). Double free and foreign
+/// pointers are noticed always.
 enum class HeapChecks : bool { kOff, kOn };
 
 struct HeapStats {
-    size_t in_use = 0;             ///< bytes of live blocks, rounded up to what they occupy
-    size_t peak = 0;               ///< the most that in_use ever was
-    size_t reserved = 0;           ///< bytes taken from the PageSource
-    size_t allocations = 0;        ///< live blocks
+    size_t in_use = 0;               ///< bytes of live blocks, rounded up to what they occupy
+    size_t peak = 0;                 ///< the most that in_use ever was
+    size_t reserved = 0;             ///< bytes taken from the PageSource
+    size_t allocations = 0;          ///< live blocks
     uint64_t total_allocations = 0;  ///< blocks ever handed out
-    size_t free_bytes = 0;         ///< free in arenas
-    size_t largest_free = 0;       ///< the largest free piece of an arena
+    size_t free_bytes = 0;           ///< free in arenas
+    size_t largest_free = 0;         ///< the largest free piece of an arena
 
     /// 0: all that is free is one piece; towards 1: it is scattered.
     double fragmentation() const {
@@ -51,16 +53,17 @@ struct HeapStats {
     }
 };
 
-/// Not for two cores at a time. Every pointer is aligned to 16 bytes at least. Has no destructor: a kernel's heap ends
-/// with the machine; who wants all pages back frees all blocks and calls trim().
+/// Not for two cores at a time. Every pointer is aligned to 16 bytes at least. Has no destructor: a kernel's
+/// heap ends with the machine; who wants all pages back frees all blocks and calls trim().
 class Heap final : public Allocator {
-   public:
+ public:
     static constexpr size_t kMinAlignment = 16;
-    static constexpr size_t kBigSize = size_t{1} << 20;   ///< from here on blocks are whole pages
-    static constexpr size_t kHugeSize = size_t{2} << 20;  ///< from here on they are aligned to 2 MiB where possible
+    static constexpr size_t kBigSize = size_t{1} << 20;  ///< from here on blocks are whole pages
+    static constexpr size_t kHugeSize = 2 * kBigSize;    ///< from here on aligned to 2 MiB, where possible
 
     /// Takes nothing yet. `source` must outlive the heap; a fault without a `handler` is a panic.
-    explicit Heap(PageSource& source, HeapChecks checks = HeapChecks::kOn, HeapFaultHandler* handler = nullptr);
+    explicit Heap(PageSource& source, HeapChecks checks = HeapChecks::kOn,
+                  HeapFaultHandler* handler = nullptr);
     Heap(const Heap&) = delete;
     Heap& operator=(const Heap&) = delete;
 
@@ -72,18 +75,19 @@ class Heap final : public Allocator {
     void free(void* pointer) { release(pointer); }
     /// C's argument order. An alignment that is not a power of two gives nullptr.
     void* aligned_alloc(size_t alignment, size_t size) { return allocate(size, alignment); }
-    /// Resizes in place where it can, else moves the contents to a new block of kMinAlignment. nullptr: no room, and
-    /// the old block is as it was. A null pointer is malloc; size 0 leaves the smallest block, and does not free.
+    /// Resizes in place where it can, else moves the contents to a new block of kMinAlignment. nullptr: no
+    /// room, and the old block is as it was. A null pointer is malloc; size 0 leaves the smallest block, and
+    /// does not free.
     void* realloc(void* pointer, size_t size);
 
     HeapStats stats() const;
     /// Gives the spare slab and arena back to the PageSource; done by itself when the source runs dry.
     void trim();
-    /// Looks at every block and free list, reports each canary that was overwritten, and returns how many there were.
-    /// A free list that does not fit the blocks is a panic.
+    /// Looks at every block and free list, reports each canary that was overwritten, and returns how many
+    /// there were. A free list that does not fit the blocks is a panic.
     size_t verify();
 
-   private:
+ private:
     struct Big;
     /// A live block, wherever it lies.
     struct Found {

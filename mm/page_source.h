@@ -6,22 +6,22 @@
 namespace bareflow {
 
 class PageSource {
-   public:
+ public:
     static constexpr size_t kPageSize = 4096;
 
-    /// `bytes` (a multiple of kPageSize) aligned to `alignment` (a power of two, >= kPageSize), uninitialised;
-    /// nullptr if there are none.
+    /// `bytes` (a multiple of kPageSize) aligned to `alignment` (a power of two, >= kPageSize),
+    /// uninitialised; nullptr if there are none.
     virtual void* take(size_t bytes, size_t alignment) = 0;
     /// Gives back all of what one take() returned.
     virtual void give(void* pages, size_t bytes) = 0;
 
-   protected:
+ protected:
     ~PageSource() = default;
 };
 
 /// A PageSource that counts what is out.
 class CountedPages final : public PageSource {
-   public:
+ public:
     explicit CountedPages(PageSource& source) : source_(source) {}
 
     void* take(size_t bytes, size_t alignment) override {
@@ -35,7 +35,7 @@ class CountedPages final : public PageSource {
     }
     size_t out() const { return out_; }
 
-   private:
+ private:
     PageSource& source_;
     size_t out_ = 0;
 };

@@ -12,7 +12,9 @@ constexpr unsigned kVirtualBits = 48;
 constexpr uint64_t kVirtualMask = (uint64_t{1} << kVirtualBits) - 1;
 constexpr uint64_t kUpperHalf = uint64_t{1} << (kVirtualBits - 1);
 
-constexpr uint64_t canonical(uint64_t offset) { return offset < kUpperHalf ? offset : offset | ~kVirtualMask; }
+constexpr uint64_t canonical(uint64_t offset) {
+    return offset < kUpperHalf ? offset : offset | ~kVirtualMask;
+}
 constexpr bool is_canonical(uint64_t address) { return canonical(address & kVirtualMask) == address; }
 constexpr size_t index_of(uint64_t offset, int level) { return offset / entry_span(level) % kTableEntries; }
 
@@ -26,8 +28,8 @@ uint64_t tables_to_split(int level, uint64_t start, uint64_t end) {
     return tables;
 }
 
-/// Calls body(index, start, end) for each entry of a table of `level` that [start, end) touches, with the part of it
-/// that the entry covers.
+/// Calls body(index, start, end) for each entry of a table of `level` that [start, end) touches, with the
+/// part of it that the entry covers.
 template <typename Body>
 void for_each_entry(int level, uint64_t start, uint64_t end, Body body) {
     while (start < end) {
@@ -39,14 +41,15 @@ void for_each_entry(int level, uint64_t start, uint64_t end, Body body) {
 
 Result<void> check_virtual(std::string_view what, uint64_t start, uint64_t size) {
     if (size == 0 || !is_aligned(start, kFrameSize) || !is_aligned(size, kFrameSize)) {
-        return invalid("{} {:x} +{:x}: not whole pages; give multiples of 1000 (hexadecimal), and at least one", what,
-                       start, size);
+        return invalid(
+            "{} {:x} +{:x}: not whole pages; give multiples of 1000 (hexadecimal), and at least one", what,
+            start, size);
     }
     const uint64_t last = start + (size - 1);
     if (last < start || !is_canonical(start) || !is_canonical(last) ||
         (start & kUpperHalf) != (last & kUpperHalf)) {
-        return invalid("{} {:x} +{:x}: leaves the canonical addresses; stay within one half of them", what, start,
-                       size);
+        return invalid("{} {:x} +{:x}: leaves the canonical addresses; stay within one half of them", what,
+                       start, size);
     }
     return {};
 }
@@ -55,7 +58,7 @@ Result<void> check_virtual(std::string_view what, uint64_t start, uint64_t size)
 
 /// Flushes page by page, or everything at the end if that is many pages.
 class AddressSpace::FlushBatch {
-   public:
+ public:
     explicit FlushBatch(TlbFlusher& flusher) : flusher_(flusher) {}
     FlushBatch(const FlushBatch&) = delete;
     FlushBatch& operator=(const FlushBatch&) = delete;
@@ -66,8 +69,9 @@ class AddressSpace::FlushBatch {
         if (++pages_ <= kMaxPages) flusher_.flush_page(canonical(offset));
     }
 
-   private:
-    /// About where refilling the TLB gets cheaper than so many INVLPG (Linux has 33: tlb_single_page_flush_ceiling).
+ private:
+    /// About where refilling the TLB gets cheaper than so many INVLPG (Linux has 33:
+    /// tlb_single_page_flush_ceiling).
     static constexpr size_t kMaxPages = 32;
     TlbFlusher& flusher_;
     size_t pages_ = 0;
@@ -104,8 +108,8 @@ Mapping mapping_of(PageTableEntry page, int level, uint64_t offset) {
 
 }  // namespace
 
-Result<AddressSpace> AddressSpace::make(FrameAllocator& frames, PhysicalMemory& memory, TlbFlusher& flusher, bool nx,
-                                        bool page_1g) {
+Result<AddressSpace> AddressSpace::make(FrameAllocator& frames, PhysicalMemory& memory, TlbFlusher& flusher,
+                                        bool nx, bool page_1g) {
     AddressSpace space(frames, memory, flusher, nx, page_1g, 0);
     TRY(space.check_frames({.tables = 1}));
     space.root_ = space.take_table();
@@ -140,13 +144,14 @@ PhysicalAddress AddressSpace::take_table() {
 Result<void> AddressSpace::check_frames(const Plan& plan) const {
     const uint64_t needed = plan.tables * kFrameSize;
     if (needed <= frames_->free_bytes()) return {};
-    return out_of_memory("page tables: {} bytes needed for tables, {} are free; give the machine more RAM", needed,
-                         frames_->free_bytes());
+    return out_of_memory("page tables: {} bytes needed for tables, {} are free; give the machine more RAM",
+                         needed, frames_->free_bytes());
 }
 
 // ---------------------------------------------------------------- map
 
-Result<void> AddressSpace::map(uint64_t virtual_start, PhysicalAddress physical_start, uint64_t size, Rights rights) {
+Result<void> AddressSpace::map(uint64_t virtual_start, PhysicalAddress physical_start, uint64_t size,
+                               Rights rights) {
     TRY(check_virtual("map", virtual_start, size));
     if (!is_aligned(physical_start, kFrameSize) || physical_start >= kPhysicalLimit ||
         size > kPhysicalLimit - physical_start) {
@@ -167,7 +172,8 @@ Result<void> AddressSpace::map(uint64_t virtual_start, PhysicalAddress physical_
 }
 
 /// What mapping `part` will need. `table` 0 stands for one that does not exist yet: frame 0 is never a table.
-void AddressSpace::plan_map(PhysicalAddress table, int level, Part part, PhysicalAddress physical, Plan& plan) const {
+void AddressSpace::plan_map(PhysicalAddress table, int level, Part part, PhysicalAddress physical,
+                            Plan& plan) const {
     for_each_entry(level, part.start, part.end, [&](size_t index, uint64_t start, uint64_t end) {
         if (plan.problem) return;
         const Part here{start, end};
@@ -183,7 +189,8 @@ void AddressSpace::plan_map(PhysicalAddress table, int level, Part part, Physica
     });
 }
 
-void AddressSpace::apply_map(PhysicalAddress table, int level, Part part, PhysicalAddress physical, Rights rights) {
+void AddressSpace::apply_map(PhysicalAddress table, int level, Part part, PhysicalAddress physical,
+                             Rights rights) {
     for_each_entry(level, part.start, part.end, [&](size_t index, uint64_t start, uint64_t end) {
         const Part here{start, end};
         const PhysicalAddress target = physical + (start - part.start);
@@ -255,15 +262,14 @@ void AddressSpace::apply_change(PhysicalAddress table, int level, Part part, std
                 flush.page(start);
                 return;
             }
-            split(entry, level);
-            // No TLB may hold the large page beside its parts: some CPUs stop at two sizes for one address.
-            flush.page(start);
+            split(entry, level);  // the first part that changes flushes the large page
         }
         const PhysicalAddress child = entry.table_address();
         apply_change(child, level - 1, {start, end}, rights, flush);
         if (!rights && is_empty(child)) {
             entry = PageTableEntry();
-            // The way through the table that goes may be cached as well (Intel SDM 3A 4.10.3).
+            // The way through the table that goes may be cached, and may have been again since the flush of
+            // its last page (Intel SDM 3A 4.10.3).
             flush.page(start);
             frames_->release(child, 1);
         }
@@ -283,7 +289,8 @@ void AddressSpace::split(PageTableEntry& entry, int level) {
 
 bool AddressSpace::is_empty(PhysicalAddress table) const {
     const PageTableEntry* entries = table_at(table);
-    return std::none_of(entries, entries + kTableEntries, [](PageTableEntry entry) { return entry.present(); });
+    return std::none_of(entries, entries + kTableEntries,
+                        [](PageTableEntry entry) { return entry.present(); });
 }
 
 // ---------------------------------------------------------------- looking
@@ -307,9 +314,11 @@ void AddressSpace::walk_runs(RunCallback callback, void* context) const {
     collector.finish();
 }
 
-void AddressSpace::collect(PhysicalAddress table, int level, uint64_t table_start, RunCollector& collector) const {
+void AddressSpace::collect(PhysicalAddress table, int level, uint64_t table_start,
+                           RunCollector& collector) const {
+    const PageTableEntry* entries = table_at(table);
     for (size_t i = 0; i < kTableEntries; ++i) {
-        const PageTableEntry entry = table_at(table)[i];
+        const PageTableEntry entry = entries[i];
         const uint64_t offset = table_start + i * entry_span(level);
         if (entry.is_page(level)) {
             collector.add(mapping_of(entry, level, offset));
@@ -325,8 +334,9 @@ void AddressSpace::destroy() {
 }
 
 void AddressSpace::destroy_table(PhysicalAddress table, int level) {
+    const PageTableEntry* entries = table_at(table);
     for (size_t i = 0; i < kTableEntries; ++i) {
-        const PageTableEntry entry = table_at(table)[i];
+        const PageTableEntry entry = entries[i];
         if (entry.is_table(level)) destroy_table(entry.table_address(), level - 1);
     }
     frames_->release(table, 1);
@@ -334,11 +344,13 @@ void AddressSpace::destroy_table(PhysicalAddress table, int level) {
 
 FixedString<112> describe(const Mapping& run) {
     constexpr uint64_t kKiB = 1024;
-    const char* page_size = run.page_size == entry_span(1) ? "4K" : run.page_size == entry_span(2) ? "2M" : "1G";
-    auto text = FixedString<112>::formatted("{:016x}-{:016x} {:>11} KiB  r{}{}  {}  -> {:016x}", run.virtual_start,
-                                            run.virtual_start + (run.size - 1), run.size / kKiB,
-                                            run.rights.write ? "w" : "-", run.rights.execute ? "x" : "-", page_size,
-                                            run.physical_start);
+    const char* page_size = run.page_size == entry_span(1)   ? "4K"
+                            : run.page_size == entry_span(2) ? "2M"
+                                                             : "1G";
+    auto text = FixedString<112>::formatted("{:016x}-{:016x} {:>11} KiB  r{}{}  {}  -> {:016x}",
+                                            run.virtual_start, run.virtual_start + (run.size - 1),
+                                            run.size / kKiB, run.rights.write ? "w" : "-",
+                                            run.rights.execute ? "x" : "-", page_size, run.physical_start);
     if (run.rights.uncached) text.append(" uncached");
     return text;
 }

@@ -1,4 +1,5 @@
-// One entry of a page table as the CPU reads it (Intel SDM 3A tables 4-15 to 4-20, AMD APM 2 figures 5-18 to 5-27).
+// One entry of a page table as the CPU reads it (Intel SDM 3A tables 4-15 to 4-20, AMD APM 2 figures 5-18 to
+// 5-27).
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@ constexpr unsigned kPageBits = 12;
 constexpr uint64_t entry_span(int level) { return uint64_t{1} << (kPageBits + kLevelBits * (level - 1)); }
 
 class PageTableEntry {
-   public:
+ public:
     constexpr PageTableEntry() = default;
 
     /// Points to the table at `address`. Rights are decided by the page alone, so a table allows everything.
@@ -33,7 +34,8 @@ class PageTableEntry {
     constexpr bool writable() const { return (raw_ & kWritable) != 0; }
     constexpr bool executable() const { return (raw_ & kNoExecute) == 0; }
     constexpr bool uncached() const { return (raw_ & kUncached) == kUncached; }
-    /// Whether an entry of a table of `level` is a page, not a table. In a PT bit 7 is PAT, and all are pages.
+    /// Whether an entry of a table of `level` is a page, not a table. In a PT bit 7 is PAT, and all are
+    /// pages.
     constexpr bool is_page(int level) const { return present() && (level == 1 || (raw_ & kLarge) != 0); }
     constexpr bool is_table(int level) const { return present() && !is_page(level); }
     constexpr uint64_t table_address() const { return raw_ & kAddress; }
@@ -47,7 +49,7 @@ class PageTableEntry {
     /// Whether both give the same rights; the accessed and dirty bits, which the CPU sets, do not count.
     constexpr bool same_rights(PageTableEntry other) const { return ((raw_ ^ other.raw_) & kRights) == 0; }
 
-   private:
+ private:
     static constexpr uint64_t kPresent = uint64_t{1} << 0;
     static constexpr uint64_t kWritable = uint64_t{1} << 1;
     static constexpr uint64_t kWriteThrough = uint64_t{1} << 3;

@@ -20,11 +20,11 @@ struct Region {
     Region* right = nullptr;
 };
 
-/// Regions by address; they must not overlap. All operations take O(log n) steps on average: a treap's shape is that
-/// of a random tree, whatever the order of insertion (Seidel and Aragon 1996). The priorities are hashes of the
-/// addresses, so nothing random is needed and no balance is stored.
+/// Regions by address; they must not overlap. All operations take O(log n) steps on average: a treap's shape
+/// is that of a random tree, whatever the order of insertion (Seidel and Aragon 1996). The priorities are
+/// hashes of the addresses, so nothing random is needed and no balance is stored.
 class RegionMap {
-   public:
+ public:
     void insert(Region& region);
     void remove(Region& region);
     /// The region that holds `address`, or nullptr.
@@ -37,7 +37,7 @@ class RegionMap {
         }
     }
 
-   private:
+ private:
     /// The region with the lowest start that is not below `start`.
     Region* first_from(uintptr_t start) const;
 

@@ -30,7 +30,8 @@ BlockState Slab::state_of(const void* pointer) {
 
 size_t SlabCache::class_for(size_t size, size_t alignment) {
     size_t index = 0;
-    while (index < kClasses && (kClassSizes[index] < size || !is_aligned(kClassSizes[index], alignment))) ++index;
+    while (index < kClasses && (kClassSizes[index] < size || !is_aligned(kClassSizes[index], alignment)))
+        ++index;
     return index;
 }
 

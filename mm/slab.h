@@ -13,8 +13,8 @@ namespace bareflow {
 /// What the heap finds where a pointer points.
 enum class BlockState : uint8_t { kLive, kFree, kNone, kDamaged };
 
-/// A slab's header; its objects follow. Which are used stands in a bitmap here, not in a list through the objects:
-/// writing past an object cannot derail the slab, and freeing twice shows.
+/// A slab's header; its objects follow. Which are used stands in a bitmap here, not in a list through the
+/// objects: writing past an object cannot derail the slab, and freeing twice shows.
 struct Slab final : Region {
     static constexpr size_t kSize = 32 << 10;
     static constexpr size_t kMinObject = 16;
@@ -37,7 +37,7 @@ struct Slab final : Region {
 };
 
 class SlabCache {
-   public:
+ public:
     static constexpr size_t kMaxSize = 1024;
 
     SlabCache(PageSource& pages, RegionMap& regions) : pages_(pages), regions_(regions) {}
@@ -47,19 +47,20 @@ class SlabCache {
                                              224, 256, 320, 384, 448, 512, 640, 768, 896, kMaxSize};
     static constexpr size_t kClasses = sizeof(kClassSizes) / sizeof(kClassSizes[0]);
 
-    /// The smallest class that holds `size` bytes and whose objects are all aligned to `alignment` (a power of two);
-    /// kClasses if there is none.
+    /// The smallest class that holds `size` bytes and whose objects are all aligned to `alignment` (a power
+    /// of two); kClasses if there is none.
     static size_t class_for(size_t size, size_t alignment);
     static size_t class_size(size_t index) { return kClassSizes[index]; }
 
     /// nullptr if there are no pages.
     void* allocate(size_t class_index);
-    /// `object` is a used object of `slab`. The slab goes back to its source if it was the last one, but for one spare.
+    /// `object` is a used object of `slab`. The slab goes back to its source if it was the last one, but for
+    /// one spare.
     void release(Slab& slab, void* object);
     /// Gives the spare back.
     void trim();
 
-   private:
+ private:
     Slab* make_slab(size_t class_index);
     void link(Slab& slab, Slab*& head);
     void unlink(Slab& slab, Slab*& head);

@@ -34,10 +34,15 @@ std::optional<std::string_view> Chat::read_line() {
     editor_.start(kPrompt);
     for (int byte = next_byte(); byte != Terminal::kNone; byte = next_byte()) {
         switch (editor_.feed(static_cast<uint8_t>(byte))) {
-            case LineEditor::Event::kNone: break;
-            case LineEditor::Event::kLine: return editor_.line();
-            case LineEditor::Event::kCancelled: editor_.start(kPrompt); break;
-            case LineEditor::Event::kEndOfInput: return std::nullopt;
+            case LineEditor::Event::kNone:
+                break;
+            case LineEditor::Event::kLine:
+                return editor_.line();
+            case LineEditor::Event::kCancelled:
+                editor_.start(kPrompt);
+                break;
+            case LineEditor::Event::kEndOfInput:
+                return std::nullopt;
         }
     }
     terminal_.write("\n");
@@ -75,15 +80,19 @@ void Chat::tell(std::string_view beginning) {
     }
     terminal_.write("\n");
     switch (run.value().stop) {
-        case StopReason::kEndOfText: break;
+        case StopReason::kEndOfText:
+            break;
         case StopReason::kLength:
-            terminal_.write(FixedString<80>::formatted("[{} tokens: /n sets how many]\n", run.value().generated));
+            terminal_.write(
+                FixedString<80>::formatted("[{} tokens: /n sets how many]\n", run.value().generated));
             break;
         case StopReason::kContext:
             terminal_.write(FixedString<80>::formatted("[the context of {} tokens is full]\n",
                                                        session_.transformer().context()));
             break;
-        case StopReason::kInterrupt: terminal_.write("[stopped]\n"); break;
+        case StopReason::kInterrupt:
+            terminal_.write("[stopped]\n");
+            break;
     }
     terminal_.write("\n");
 }

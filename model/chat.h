@@ -10,9 +10,10 @@
 namespace bareflow {
 
 class Chat final : private TextListener {
-   public:
+ public:
     /// The options are a copy that commands change; all else must outlive the chat.
-    Chat(Terminal& terminal, LineEditor& editor, Session& session, const Options& options, ChatMachine& machine)
+    Chat(Terminal& terminal, LineEditor& editor, Session& session, const Options& options,
+         ChatMachine& machine)
         : terminal_(terminal),
           editor_(editor),
           session_(session),
@@ -23,7 +24,7 @@ class Chat final : private TextListener {
     /// while one is written waits for the next prompt.
     void run();
 
-   private:
+ private:
     void text(std::string_view piece) override { terminal_.write(piece); }
     bool stop_requested() override;
 

@@ -95,15 +95,15 @@ void ChatCommands::help() {
 void ChatCommands::stats() {
     const SessionStatistics& s = session_.statistics();
     auto timing = [&](std::string_view what, const TokenTiming& t) {
-        print("{:<12}{:>10.2} ms {:>8} tokens {:>10.3} ms/token {:>10.2} tokens/s\n", what, t.milliseconds(), t.tokens,
-              t.ms_per_token(), t.tokens_per_second());
+        print("{:<12}{:>10.2} ms {:>8} tokens {:>10.3} ms/token {:>10.2} tokens/s\n", what, t.milliseconds(),
+              t.tokens, t.ms_per_token(), t.tokens_per_second());
     };
     print("{:<12}{:>10.2} ms\n", "load", TokenTiming{1, s.load_ns}.milliseconds());
     timing("prompt", s.prompt);
     timing("generation", s.evaluation);
-    if (s.start_to_first_token_ns != 0) {
-        print("{:<12}{:>10.2} ms after the start\n", "first token",
-              TokenTiming{1, s.start_to_first_token_ns}.milliseconds());
+    if (s.last_first_token_ns != 0) {
+        print("{:<12}{:>10.2} ms after Enter, in the last story\n", "first token",
+              TokenTiming{1, s.last_first_token_ns}.milliseconds());
     }
     print("{:<12}{:>10}    {:>8} tokens\n", "stories", s.runs, s.generated);
 }
@@ -114,12 +114,15 @@ void ChatCommands::model() {
     const Transformer& transformer = session_.transformer();
     print("{} ({}), {} bytes, hash {:08x}\n", session_.image().name, session_.image().kind, weights.file_size,
           weights.hash);
-    print("{} parameters, {}, {}: {} layers, hidden {}, feed-forward {}, {} heads of {}, {} key/value heads\n",
-          count_parameters(weights), name_of(weights.layers[0].query.type), name_of(weights.layers[0].query.layout),
-          c.num_layers, c.hidden_size, c.intermediate_size, c.num_heads, c.head_size, c.num_kv_heads);
-    print("vocabulary {}, context {} of {}, numerics {}\n", c.vocab_size, transformer.context(), c.context_length,
-          name_of(transformer.operators().numeric_class()));
-    print("key/value cache {} bytes, activations {} bytes\n", transformer.kv_bytes(), transformer.activation_bytes());
+    print(
+        "{} parameters, {}, {}: {} layers, hidden {}, feed-forward {}, {} heads of {}, {} key/value heads\n",
+        count_parameters(weights), name_of(weights.layers[0].query.type),
+        name_of(weights.layers[0].query.layout), c.num_layers, c.hidden_size, c.intermediate_size,
+        c.num_heads, c.head_size, c.num_kv_heads);
+    print("vocabulary {}, context {} of {}, numerics {}\n", c.vocab_size, transformer.context(),
+          c.context_length, name_of(transformer.operators().numeric_class()));
+    print("key/value cache {} bytes, activations {} bytes\n", transformer.kv_bytes(),
+          transformer.activation_bytes());
     terminal_.write(weights.provenance);
     if (!weights.provenance.empty() && !weights.provenance.ends_with('\n')) terminal_.write("\n");
 }

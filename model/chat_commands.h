@@ -9,19 +9,19 @@ namespace bareflow {
 
 /// What the chat asks of the machine that it runs on.
 class ChatMachine {
-   public:
+ public:
     using Report = FixedString<800>;
 
     virtual Report cpu_report() = 0;     ///< lines for /cpu
     virtual Report memory_report() = 0;  ///< lines for /mem
     virtual uint64_t random_seed() = 0;
 
-   protected:
+ protected:
     ~ChatMachine() = default;
 };
 
 class ChatCommands {
-   public:
+ public:
     enum class Outcome : uint8_t { kGoOn, kQuit };
 
     /// Settings change `options` in place.
@@ -31,7 +31,7 @@ class ChatCommands {
     /// Runs the command in `line`, which begins with a slash. Errors are written to the terminal.
     Outcome run(std::string_view line);
 
-   private:
+ private:
     void help();
     void stats();
     void model();

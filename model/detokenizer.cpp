@@ -42,8 +42,8 @@ void Detokenizer::append_whole_characters(std::string_view bytes) {
 std::string_view Detokenizer::next(uint32_t token) {
     text_.clear();
     std::string_view piece = tokenizer_.piece(token);
-    if (piece.empty())
-        return finish();  // a control token: what comes after it does not complete what came before
+    // A control token: what comes after it does not complete what came before.
+    if (piece.empty()) return finish();
     const bool drop_space = at_start_ && tokenizer_.add_dummy_prefix() &&
                             tokenizer_.type(token) != wllm::PieceType::kByte && piece.front() == ' ';
     at_start_ = false;

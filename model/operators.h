@@ -28,7 +28,7 @@ struct AttentionShape {
 
 /// Every output is summed as the numeric class says; buffers do not overlap unless said so.
 class Operators {
-   public:
+ public:
     virtual NumericClass numeric_class() const = 0;
 
     /// row[k] = table(token, k) as f32. row: (columns).
@@ -36,12 +36,13 @@ class Operators {
     /// y[i] = x[i] / sqrt(mean(x²) + eps) * weight[i]; y, x, weight: (n).
     virtual void rms_norm(float* y, const float* x, const float* weight, size_t n, float eps) = 0;
     /// q = rope(Wq x), k = rope(Wk x), v = Wv x: one pass over x. Interleaved pairs (2i, 2i+1) of each head rotate.
-    virtual void qkv(float* q, float* k, float* v, const float* x, const TensorView& query, const TensorView& key,
-                     const TensorView& value, const RopeRow& rope, uint32_t head_size) = 0;
+    virtual void qkv(float* q, float* k, float* v, const float* x, const TensorView& query,
+                     const TensorView& key, const TensorView& value, const RopeRow& rope,
+                     uint32_t head_size) = 0;
     /// out = softmax(q·K / sqrt(head_size)) V for each head; query heads share KV heads in groups.
     /// out, q: (num_heads * head_size); scores: scratch, (num_heads, score_stride >= positions).
-    virtual void attention(float* out, const float* q, const KvView& kv, const AttentionShape& shape, float* scores,
-                           size_t score_stride) = 0;
+    virtual void attention(float* out, const float* q, const KvView& kv, const AttentionShape& shape,
+                           float* scores, size_t score_stride) = 0;
     /// y[n] += (W x)[n]: an output or down projection with its residual. y: (rows), x: (columns).
     virtual void project_add(float* y, const TensorView& w, const float* x) = 0;
     /// h = silu(Wg x) * (Wu x). h: (rows), x: (columns).
@@ -51,7 +52,7 @@ class Operators {
     /// The index of the largest of n values; ties go to the lowest index.
     virtual uint32_t argmax(const float* values, size_t n) = 0;
 
-   protected:
+ protected:
     ~Operators() = default;
 };
 

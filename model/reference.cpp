@@ -20,7 +20,7 @@ void copy_row(float* row, const void* data, size_t first, size_t stride, size_t 
 }
 
 class ReferenceOperators final : public Operators {
-   public:
+ public:
     constexpr ReferenceOperators(NumericClass numerics, const ReferenceKernels& kernels)
         : numerics_(numerics), kernels_(kernels) {}
 
@@ -29,7 +29,8 @@ class ReferenceOperators final : public Operators {
     void embed(float* row, const TensorView& table, uint32_t token) override {
         const size_t columns = table.columns;
         const bool panels = table.layout == Layout::kPanels16;
-        const size_t first = panels ? token / kPanelRows * kPanelRows * columns + token % kPanelRows : token * columns;
+        const size_t first =
+            panels ? token / kPanelRows * kPanelRows * columns + token % kPanelRows : token * columns;
         const size_t stride = panels ? kPanelRows : 1;
         if (table.type == ElementType::kF32) {
             copy_row<float>(row, table.data, first, stride, columns);
@@ -57,7 +58,9 @@ class ReferenceOperators final : public Operators {
                            shape.head_size, scores, score_stride);
     }
 
-    void project_add(float* y, const TensorView& w, const float* x) override { kernels_.project_add(y, w, x); }
+    void project_add(float* y, const TensorView& w, const float* x) override {
+        kernels_.project_add(y, w, x);
+    }
 
     void gate_up(float* h, const TensorView& gate, const TensorView& up, const float* x) override {
         kernels_.gate_up(h, gate, up, x);
@@ -75,7 +78,7 @@ class ReferenceOperators final : public Operators {
         return static_cast<uint32_t>(best);
     }
 
-   private:
+ private:
     const NumericClass numerics_;
     const ReferenceKernels& kernels_;
 };
@@ -88,9 +91,10 @@ constinit ReferenceOperators muladd_operators(NumericClass::kMulAdd, kMulAddKern
 Result<Operators*> reference_operators(NumericClass numerics, const CpuFeatures& cpu) {
     if (numerics == NumericClass::kMulAdd) return &muladd_operators;
     if (!cpu.fma) {
-        return Error::make(ErrorCode::kUnsupported,
-                           "numerics: class fma needs a CPU with FMA, and this one has none that is enabled; use "
-                           "--numerics muladd, or auto");
+        return Error::make(
+            ErrorCode::kUnsupported,
+            "numerics: class fma needs a CPU with FMA, and this one has none that is enabled; use "
+            "--numerics muladd, or auto");
     }
     return &fma_operators;
 }

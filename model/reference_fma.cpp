@@ -1,5 +1,5 @@
-// The reference's fma class. Compiled with -mfma, so that __builtin_fmaf is the instruction; nothing but the table
-// leaves this file.
+// The reference's fma class. Compiled with -mfma, so that __builtin_fmaf is the instruction; nothing but the
+// table leaves this file.
 #include "model/reference_kernels.h"
 
 namespace bareflow {

@@ -1,6 +1,6 @@
-// The reference operators, written once as templates over a numeric class. Only the two files that make the tables
-// (reference_fma.cpp, reference_muladd.cpp) include this. All stands in an anonymous namespace, so that each of them has
-// its own copies and none compiled for FMA can be taken by another caller.
+// The reference operators, written once as templates over a numeric class. Only the two files that make the
+// tables (reference_fma.cpp, reference_muladd.cpp) include this. All stands in an anonymous namespace, so
+// that each of them has its own copies and none compiled for FMA can be taken by another caller.
 //
 // A numeric class is a struct with `static float multiply_add(float a, float b, float c)`, a * b + c.
 #pragma once
@@ -15,18 +15,20 @@ namespace bareflow {
 namespace {
 
 // ---------------------------------------------------------------- exp
-// e^x = 2^n * e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by a polynomial. At the clamps' ends n is -127 and
-// 128, whose exponent bits make the scale 0 and infinity: so far below and far above need no extra steps.
+// e^x = 2^n * e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by a polynomial. At the clamps' ends n
+// is -127 and 128, whose exponent bits make the scale 0 and infinity: so far below and far above need no
+// extra steps.
 constexpr float kExpLowest = -88.0f;
 constexpr float kExpHighest = 89.0f;
 constexpr float kLog2E = 0x1.715476p+0f;
-/// 1.5 * 2^23: a float this large has no fraction bits, so adding it rounds to an integer, which then stands in its
-/// lowest bits.
+/// 1.5 * 2^23: a float this large has no fraction bits, so adding it rounds to an integer, which then stands
+/// in its lowest bits.
 constexpr float kRoundingMagic = 0x1.8p+23f;
 /// ln 2 in two parts; the first has 15 bits, so that n times it is exact.
 constexpr float kLn2High = 0x1.62e4p-1f;
 constexpr float kLn2Low = 0x1.7f7d1cp-20f;
-/// e^r - 1 - r over r², minimax in relative error of e^r (3.2e-9), each coefficient rounded before the next was fitted.
+/// e^r - 1 - r over r², minimax in relative error of e^r (3.2e-9), each coefficient rounded before the next
+/// was fitted.
 constexpr float kExp2 = 0x1.fffffcp-2f;
 constexpr float kExp3 = 0x1.55548cp-3f;
 constexpr float kExp4 = 0x1.555858p-5f;
@@ -61,10 +63,11 @@ float exponential(float x) {
 inline float as_f32(float value) { return value; }
 inline float as_f32(uint16_t half) { return f32_from_f16(half); }
 
-/// sums[r] = w(r, 0) * x[0] + w(r, 1) * x[1] + …, with w(r, k) at w[r * row_stride + k * k_stride]. The rows only
-/// overlap each other's latency; each has its own accumulator.
+/// sums[r] = w(r, 0) * x[0] + w(r, 1) * x[1] + …, with w(r, k) at w[r * row_stride + k * k_stride]. The rows
+/// only overlap each other's latency; each has its own accumulator.
 template <typename Numerics, size_t kRows, typename Element>
-inline void sum_rows(float* sums, const Element* w, size_t row_stride, size_t k_stride, size_t size, const float* x) {
+inline void sum_rows(float* sums, const Element* w, size_t row_stride, size_t k_stride, size_t size,
+                     const float* x) {
     float accumulators[kRows] = {};
     for (size_t k = 0; k < size; ++k) {
 #pragma GCC unroll 16
@@ -99,7 +102,8 @@ void sum_panel(float* sums, const TensorView& w, size_t first, size_t count, con
     }
 }
 
-/// The sums of up to 16 rows of W x from row `first`, a multiple of 16. sums: (16), of which the first `count` count.
+/// The sums of up to 16 rows of W x from row `first`, a multiple of 16. sums: (16), of which the first
+/// `count` count.
 template <typename Numerics>
 void sum_panel(float* sums, const TensorView& w, size_t first, size_t count, const float* x) {
     if (w.type == ElementType::kF32) {

@@ -1,6 +1,6 @@
-// The seam between the reference's two numeric classes and the rest: a table of plain functions over raw pointers.
-// model/reference_fma.cpp is compiled for FMA, so nothing but its table may be seen from outside (DESIGN.md "Numbers
-// are a contract").
+// The seam between the reference's two numeric classes and the rest: a table of plain functions over raw
+// pointers. model/reference_fma.cpp is compiled for FMA, so nothing but its table may be seen from outside
+// (DESIGN.md "Numbers are a contract").
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,8 @@
 
 namespace bareflow {
 
-/// The operators of one numeric class; model/README.md "Numbers" defines each. Buffers do not overlap unless said so.
+/// The operators of one numeric class; model/README.md "Numbers" defines each. Buffers do not overlap unless
+/// said so.
 struct ReferenceKernels {
     float (*exp)(float x);
     /// y, x, weight: (n).
@@ -17,10 +18,11 @@ struct ReferenceKernels {
     /// Rotates the pairs (2i, 2i+1) of each head in place. heads: (n), n a multiple of head_size; cos, sin:
     /// (head_size / 2).
     void (*rope)(float* heads, size_t n, size_t head_size, const float* cos, const float* sin);
-    /// out, q: (num_heads * head_size); keys, values: (positions, num_kv_heads * head_size); scores: (num_heads,
-    /// score_stride), of which the first `positions` of each row are written.
+    /// out, q: (num_heads * head_size); keys, values: (positions, num_kv_heads * head_size); scores:
+    /// (num_heads, score_stride), of which the first `positions` of each row are written.
     void (*attention)(float* out, const float* q, const float* keys, const float* values, size_t positions,
-                      size_t num_heads, size_t num_kv_heads, size_t head_size, float* scores, size_t score_stride);
+                      size_t num_heads, size_t num_kv_heads, size_t head_size, float* scores,
+                      size_t score_stride);
     /// y = W x. y: (rows), x: (columns).
     void (*matvec)(float* y, const TensorView& w, const float* x);
     /// y += W x.

@@ -27,7 +27,9 @@ struct TokenTiming {
 
     constexpr double milliseconds() const { return static_cast<double>(ns) * 1e-6; }
     /// 0 where nothing was measured.
-    constexpr double ms_per_token() const { return tokens == 0 ? 0 : milliseconds() / static_cast<double>(tokens); }
+    constexpr double ms_per_token() const {
+        return tokens == 0 ? 0 : milliseconds() / static_cast<double>(tokens);
+    }
     constexpr double tokens_per_second() const {
         return ns == 0 ? 0 : static_cast<double>(tokens) * 1e9 / static_cast<double>(ns);
     }
@@ -51,12 +53,14 @@ struct RunStatistics {
 struct SessionStatistics {
     uint64_t load_ns = 0;                  ///< to check the model and make its buffers
     uint64_t start_to_first_token_ns = 0;  ///< from the start of the program to its first token; 0: none yet
+    uint64_t last_first_token_ns = 0;      ///< RunStatistics::first_token_ns of the last generation
     uint32_t runs = 0;
     uint64_t generated = 0;
     TokenTiming prompt{}, evaluation{};
 
     constexpr void add(const RunStatistics& run) {
         ++runs;
+        last_first_token_ns = run.first_token_ns;
         generated += run.generated;
         prompt.add(run.prompt);
         evaluation.add(run.evaluation);

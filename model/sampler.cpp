@@ -11,18 +11,19 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// Probabilities are whole numbers: e^(logit - highest) in units of 2^-40. So sums are exact, and do not depend on the
-/// order in which they are made.
+/// Probabilities are whole numbers: e^(logit - highest) in units of 2^-40. So sums are exact, and do not
+/// depend on the order in which they are made.
 constexpr float kWeightOne = 0x1p40f;
 /// So that no sum of weights overflows 64 bits, nor its double.
 constexpr uint32_t kMaxVocabulary = 1u << 23;
 
 uint64_t weight(float logit, float highest, float temperature) {
-    return static_cast<uint64_t>(reference_exp(NumericClass::kMulAdd, (logit - highest) / temperature) * kWeightOne);
+    return static_cast<uint64_t>(reference_exp(NumericClass::kMulAdd, (logit - highest) / temperature) *
+                                 kWeightOne);
 }
 
-// Candidates are told apart by their distance from the highest logit in sixteenths; the last bucket takes all that are
-// farther away, whose weight is 0.
+// Candidates are told apart by their distance from the highest logit in sixteenths; the last bucket takes all
+// that are farther away, whose weight is 0.
 constexpr uint32_t kBucketsPerUnit = 16;
 constexpr uint32_t kBuckets = 28 * kBucketsPerUnit + 1;  // e^-28 < 2^-40
 
@@ -61,7 +62,8 @@ constexpr uint64_t rotate_left(uint64_t value, int by) { return (value << by) | 
 Result<Sampler> Sampler::make(uint32_t vocab_size, Allocator& allocator) {
     if (vocab_size == 0) return invalid("sampler: the vocabulary is empty; there is nothing to choose from");
     if (vocab_size > kMaxVocabulary) {
-        return invalid("sampler: a vocabulary of {} tokens; at most {} are possible", vocab_size, kMaxVocabulary);
+        return invalid("sampler: a vocabulary of {} tokens; at most {} are possible", vocab_size,
+                       kMaxVocabulary);
     }
     Sampler sampler;
     sampler.vocab_size_ = vocab_size;
@@ -126,8 +128,8 @@ Sampler::Candidates Sampler::take_highest(const float* logits, uint32_t count) {
     return {heap, size};
 }
 
-/// The shortest run of candidates, in descending order, whose probabilities reach `top_p`; at least one. Only the
-/// bucket in which that happens is sorted.
+/// The shortest run of candidates, in descending order, whose probabilities reach `top_p`; at least one. Only
+/// the bucket in which that happens is sorted.
 Sampler::Candidates Sampler::keep_top_p(Candidates candidates, float top_p, float highest) {
     uint64_t buckets[kBuckets] = {};
     uint64_t total = 0;
@@ -152,7 +154,8 @@ Sampler::Candidates Sampler::keep_top_p(Candidates candidates, float top_p, floa
     return keep_if(candidates, [last](const Candidate& candidate) { return !is_before(*last, candidate); });
 }
 
-/// The candidates that are at least `min_p` times as probable as the best one; the best one even where min_p is above 1.
+/// The candidates that are at least `min_p` times as probable as the best one; the best one even where min_p
+/// is above 1.
 Sampler::Candidates Sampler::keep_min_p(Candidates candidates, float min_p, float highest) {
     const float lowest = std::min(highest + bareflow_logf(min_p), highest);
     return keep_if(candidates, [lowest](const Candidate& candidate) { return candidate.logit >= lowest; });
@@ -172,8 +175,8 @@ uint32_t Sampler::draw(Candidates candidates, float temperature, float highest) 
     }
 }
 
-uint32_t Sampler::sample(const float* logits, const SamplingOptions& options, std::span<const uint32_t> recent,
-                         Operators& operators) {
+uint32_t Sampler::sample(const float* logits, const SamplingOptions& options,
+                         std::span<const uint32_t> recent, Operators& operators) {
     logits = penalised(logits, options.repeat_penalty, recent);
     const uint32_t best = operators.argmax(logits, vocab_size_);
     const float highest = logits[best];

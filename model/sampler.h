@@ -1,5 +1,6 @@
-// Choosing the next token from logits: greedy, temperature, top-k, top-p, min-p, repeat penalty. The same seed gives
-// the same choice on every platform: its arithmetic is scalar and fixed (model/README.md "Numbers").
+// Choosing the next token from logits: greedy, temperature, top-k, top-p, min-p, repeat penalty. The same
+// seed gives the same choice on every platform: its arithmetic is scalar and fixed (model/README.md
+// "Numbers").
 #pragma once
 
 #include "arch/base/allocator.h"
@@ -10,22 +11,22 @@
 namespace bareflow {
 
 class Sampler {
-   public:
+ public:
     /// Buffers for a vocabulary of `vocab_size` tokens (1 to 2^23), 20 bytes each.
     static Result<Sampler> make(uint32_t vocab_size, Allocator& allocator);
 
     /// Starts the random sequence anew.
     void seed(uint64_t seed);
-    /// Picks a token from `logits` (vocab_size), in llama.cpp's order: repeat penalty over the last kRepeatWindow of
-    /// `recent`, top-k, top-p, min-p, temperature, draw. temperature 0 is argmax (after the penalty), ties to the lowest
-    /// id. Logits that are NaN count as the smallest. At least one token passes the filters whatever the options; where
-    /// no logit is finite, or one is +infinity, it is the argmax.
+    /// Picks a token from `logits` (vocab_size), in llama.cpp's order: repeat penalty over the last
+    /// kRepeatWindow of `recent`, top-k, top-p, min-p, temperature, draw. temperature 0 is argmax (after the
+    /// penalty), ties to the lowest id. Logits that are NaN count as the smallest. At least one token passes
+    /// the filters whatever the options; where no logit is finite, or one is +infinity, it is the argmax.
     uint32_t sample(const float* logits, const SamplingOptions& options, std::span<const uint32_t> recent,
                     Operators& operators);
 
     static constexpr uint32_t kRepeatWindow = 64;  ///< how many recent tokens the penalty looks at
 
-   private:
+ private:
     struct Candidate {
         float logit;
         uint32_t token;
@@ -41,10 +42,10 @@ class Sampler {
     uint64_t next_random();
 
     uint32_t vocab_size_ = 0;
-    uint64_t state_[4] = {};         ///< xoshiro256++
-    Buffer<Candidate> candidates_;   // (vocab_size)
-    Buffer<Candidate> bucket_;       // (vocab_size)
-    Buffer<float> adjusted_;         ///< logits after the penalty, (vocab_size)
+    uint64_t state_[4] = {};        ///< xoshiro256++
+    Buffer<Candidate> candidates_;  // (vocab_size)
+    Buffer<Candidate> bucket_;      // (vocab_size)
+    Buffer<float> adjusted_;        ///< logits after the penalty, (vocab_size)
 };
 
 }  // namespace bareflow

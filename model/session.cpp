@@ -40,8 +40,8 @@ void Session::seed(uint64_t seed) {
     sampler_->seed(seed);
 }
 
-Result<RunStatistics> Session::generate(std::string_view prompt, uint32_t max_tokens, const SamplingOptions& sampling,
-                                        TextListener& listener) {
+Result<RunStatistics> Session::generate(std::string_view prompt, uint32_t max_tokens,
+                                        const SamplingOptions& sampling, TextListener& listener) {
     const uint64_t began = clock_.now_ns();
     RunStatistics run;
     const uint32_t prompt_tokens = TRY(fill_prompt(prompt));
@@ -66,10 +66,11 @@ Result<uint32_t> Session::fill_prompt(std::string_view prompt) {
     const Buffer<uint32_t> encoded = TRY(tokenizer_->encode(prompt));
     const size_t count = encoded.size() + 1;  // with BOS
     if (count > tokens_.size()) {
-        return Error::make(ErrorCode::kOutOfRange,
-                           "the prompt has {} tokens, more than the context's {}; shorten it, or raise -c (this model "
-                           "has {} at most)",
-                           count, tokens_.size(), weights_->config.context_length);
+        return Error::make(
+            ErrorCode::kOutOfRange,
+            "the prompt has {} tokens, more than the context's {}; shorten it, or raise -c (this model "
+            "has {} at most)",
+            count, tokens_.size(), weights_->config.context_length);
     }
     tokens_[0] = weights_->config.bos_id;
     for (size_t i = 0; i < encoded.size(); ++i) tokens_[i + 1] = encoded[i];
@@ -157,7 +158,8 @@ void Session::log_run(const RunStatistics& run, const SamplingOptions& sampling)
         .field("temp", sampling.temperature)
         .field("seed", seed_);
     if (run.stop == StopReason::kContext) {
-        record.field("note", FixedString<80>::formatted("the context of {} positions is full", tokens_.size()));
+        record.field("note",
+                     FixedString<80>::formatted("the context of {} positions is full", tokens_.size()));
     }
 }
 

@@ -24,18 +24,18 @@ struct ModelImage {
 
 /// Who receives a story while it is written.
 class TextListener {
-   public:
+ public:
     /// The next piece of text: whole UTF-8 characters.
     virtual void text(std::string_view piece) = 0;
     /// Asked between tokens: true ends the generation.
     virtual bool stop_requested() = 0;
 
-   protected:
+ protected:
     ~TextListener() = default;
 };
 
 class Session {
-   public:
+ public:
     /// `start_ns`: when the program began, by `clock`, for the time to the first token.
     Session(Allocator& allocator, LogSink& log, Clock& clock, uint64_t start_ns)
         : allocator_(allocator), log_(log), clock_(clock), start_ns_(start_ns) {}
@@ -53,8 +53,8 @@ class Session {
     /// from nothing when the prompt is empty. Ends early at the end of the text (EOS, or the BOS of a next one), when
     /// the context is full, or when the listener asks for it. Nothing is allocated per token. An error, with nothing
     /// written, when the prompt does not fit in the context.
-    Result<RunStatistics> generate(std::string_view prompt, uint32_t max_tokens, const SamplingOptions& sampling,
-                                   TextListener& listener);
+    Result<RunStatistics> generate(std::string_view prompt, uint32_t max_tokens,
+                                   const SamplingOptions& sampling, TextListener& listener);
 
     const ModelImage& image() const { return image_; }
     const Weights& weights() const { return *weights_; }
@@ -64,7 +64,7 @@ class Session {
     const SessionStatistics& statistics() const { return statistics_; }
     uint64_t current_seed() const { return seed_; }
 
-   private:
+ private:
     /// One generation while it runs.
     struct Story {
         uint32_t prompt_tokens;  ///< BOS included

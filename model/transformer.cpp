@@ -5,8 +5,8 @@
 namespace bareflow {
 namespace {
 
-/// Row p holds cos and sin of p * theta^(-2i / head_size) for pair i, rounded step by step as llama2.c does, so that
-/// its models see the angles that they were trained with.
+/// Row p holds cos and sin of p * theta^(-2i / head_size) for pair i, rounded step by step as llama2.c does,
+/// so that its models see the angles that they were trained with.
 void fill_rope_tables(float* cos, float* sin, uint32_t context, uint32_t head_size, float theta) {
     const uint32_t pairs = head_size / 2;
     for (uint32_t i = 0; i < pairs; ++i) {
@@ -22,8 +22,8 @@ void fill_rope_tables(float* cos, float* sin, uint32_t context, uint32_t head_si
 
 }  // namespace
 
-Result<Transformer> Transformer::model_init(const Weights& weights, Operators& operators, Allocator& allocator,
-                                            uint32_t context) {
+Result<Transformer> Transformer::model_init(const Weights& weights, Operators& operators,
+                                            Allocator& allocator, uint32_t context) {
     const ModelConfig& config = weights.config;
     if (context == 0) context = config.context_length;
     if (context > config.context_length) {
@@ -46,9 +46,11 @@ Result<Transformer> Transformer::model_init(const Weights& weights, Operators& o
     model.query_ = TRY(Buffer<float>::make(allocator, config.query_size(), "query"));
     model.attended_ = TRY(Buffer<float>::make(allocator, config.query_size(), "attention's output"));
     model.hidden_ = TRY(Buffer<float>::make(allocator, config.intermediate_size, "hidden layer"));
-    model.scores_ = TRY(Buffer<float>::make(allocator, size_t{config.num_heads} * context, "attention scores"));
+    model.scores_ =
+        TRY(Buffer<float>::make(allocator, size_t{config.num_heads} * context, "attention scores"));
     model.logits_ = TRY(Buffer<float>::make(allocator, config.vocab_size, "logits"));
-    fill_rope_tables(model.rope_cos_.data(), model.rope_sin_.data(), context, config.head_size, config.rope_theta);
+    fill_rope_tables(model.rope_cos_.data(), model.rope_sin_.data(), context, config.head_size,
+                     config.rope_theta);
     return model;
 }
 
@@ -67,9 +69,10 @@ void Transformer::model_prefill(uint32_t token, uint32_t position) {
         float* keys = keys_.data() + size_t{layer} * context_ * kv_size;      // (context, kv_size)
         float* values = values_.data() + size_t{layer} * context_ * kv_size;  // (context, kv_size)
 
-        operators_->rms_norm(normed_.data(), x_.data(), w.attention_norm, config.hidden_size, config.norm_eps);
-        operators_->qkv(query_.data(), keys + position * kv_size, values + position * kv_size, normed_.data(), w.query,
-                        w.key, w.value, rope, config.head_size);
+        operators_->rms_norm(normed_.data(), x_.data(), w.attention_norm, config.hidden_size,
+                             config.norm_eps);
+        operators_->qkv(query_.data(), keys + position * kv_size, values + position * kv_size, normed_.data(),
+                        w.query, w.key, w.value, rope, config.head_size);
         operators_->attention(attended_.data(), query_.data(), {keys, values, position + size_t{1}}, heads,
                               scores_.data(), context_);
         operators_->project_add(x_.data(), w.output, attended_.data());
@@ -83,14 +86,15 @@ void Transformer::model_prefill(uint32_t token, uint32_t position) {
 const float* Transformer::model_forward(uint32_t token, uint32_t position) {
     model_prefill(token, position);
     const ModelConfig& config = weights_->config;
-    operators_->rms_norm(normed_.data(), x_.data(), weights_->final_norm, config.hidden_size, config.norm_eps);
+    operators_->rms_norm(normed_.data(), x_.data(), weights_->final_norm, config.hidden_size,
+                         config.norm_eps);
     operators_->matvec(logits_.data(), weights_->lm_head, normed_.data());
     return logits_.data();
 }
 
 void Transformer::model_free() {
-    for (Buffer<float>* buffer : {&keys_, &values_, &rope_cos_, &rope_sin_, &x_, &normed_, &query_, &attended_, &hidden_,
-                                  &scores_, &logits_}) {
+    for (Buffer<float>* buffer : {&keys_, &values_, &rope_cos_, &rope_sin_, &x_, &normed_, &query_,
+                                  &attended_, &hidden_, &scores_, &logits_}) {
         *buffer = {};
     }
     context_ = 0;
@@ -98,8 +102,8 @@ void Transformer::model_free() {
 
 uint64_t Transformer::activation_bytes() const {
     uint64_t floats = 0;
-    for (const Buffer<float>* buffer : {&rope_cos_, &rope_sin_, &x_, &normed_, &query_, &attended_, &hidden_, &scores_,
-                                        &logits_}) {
+    for (const Buffer<float>* buffer :
+         {&rope_cos_, &rope_sin_, &x_, &normed_, &query_, &attended_, &hidden_, &scores_, &logits_}) {
         floats += buffer->size();
     }
     return floats * sizeof(float);

@@ -25,8 +25,8 @@ struct ModelConfig {
 };
 
 struct LayerWeights {
-    TensorView query, key, value, output;  ///< attention projections
-    TensorView gate, up, down;             ///< feed-forward
+    TensorView query, key, value, output;   ///< attention projections
+    TensorView gate, up, down;              ///< feed-forward
     const float* attention_norm = nullptr;  // (hidden)
     const float* ffn_norm = nullptr;        // (hidden)
 };
@@ -34,15 +34,15 @@ struct LayerWeights {
 struct Weights {
     ModelConfig config;
     Buffer<LayerWeights> layers;
-    TensorView embedding;                ///< (vocab, hidden)
-    TensorView lm_head;                  ///< (vocab, hidden); the embedding itself when tied
-    const float* final_norm = nullptr;   // (hidden)
-    ByteSpan tokenizer;                  ///< the checked tokenizer section, for Tokenizer::make
-    std::string_view chat_template;      ///< "plain" if the file says nothing
-    std::string_view provenance;         ///< key=value lines
-    uint64_t weight_bytes = 0;           ///< sum of the tensors' sizes
+    TensorView embedding;               ///< (vocab, hidden)
+    TensorView lm_head;                 ///< (vocab, hidden); the embedding itself when tied
+    const float* final_norm = nullptr;  // (hidden)
+    ByteSpan tokenizer;                 ///< the checked tokenizer section, for Tokenizer::make
+    std::string_view chat_template;     ///< "plain" if the file says nothing
+    std::string_view provenance;        ///< key=value lines
+    uint64_t weight_bytes = 0;          ///< sum of the tensors' sizes
     uint64_t file_size = 0;
-    uint32_t hash = 0;                   ///< the header's CRC-32C, which stands for every byte of the file
+    uint32_t hash = 0;  ///< the header's CRC-32C, which stands for every byte of the file
 };
 
 /// Checks `image` (64-byte aligned, alive as long as the Weights) from header to last tensor and returns views into

@@ -9,22 +9,24 @@
 namespace bareflow {
 
 class Allocator {
-   public:
+ public:
     /// `size` bytes aligned to `alignment` (a power of two), uninitialised; nullptr when they do not fit.
     virtual void* allocate(size_t size, size_t alignment) = 0;
     /// Gives back what allocate() returned. nullptr is allowed and does nothing.
     virtual void release(void* pointer) = 0;
 
-   protected:
+ protected:
     ~Allocator() = default;
 };
 
 /// An owned array of trivially destructible T from an Allocator; frees itself, moves, does not copy.
 template <typename T>
 class Buffer {
-   public:
+ public:
     Buffer() = default;
-    Buffer(Buffer&& other) noexcept : allocator_(other.allocator_), items_(other.items_) { other.items_ = {}; }
+    Buffer(Buffer&& other) noexcept : allocator_(other.allocator_), items_(other.items_) {
+        other.items_ = {};
+    }
     Buffer& operator=(Buffer&& other) noexcept {
         if (this != &other) {
             reset();
@@ -44,8 +46,10 @@ class Buffer {
         if (count == 0) return buffer;
         void* memory = allocator.allocate(count * sizeof(T), kAlignment);
         if (memory == nullptr) {
-            return out_of_memory("{}: {} bytes do not fit in memory; give the machine more RAM, or a smaller "
-                                 "context (-c)", what, count * sizeof(T));
+            return out_of_memory(
+                "{}: {} bytes do not fit in memory; give the machine more RAM, or a smaller "
+                "context (-c)",
+                what, count * sizeof(T));
         }
         __builtin_memset(memory, 0, count * sizeof(T));
         buffer.allocator_ = &allocator;
@@ -60,7 +64,7 @@ class Buffer {
     T* begin() const { return items_.data(); }
     T* end() const { return items_.data() + items_.size(); }
 
-   private:
+ private:
     static constexpr size_t kAlignment = alignof(T) > 64 ? alignof(T) : 64;
     void reset() {
         if (items_.data() != nullptr) allocator_->release(items_.data());

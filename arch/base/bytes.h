@@ -18,12 +18,11 @@ constexpr bool fits(uint64_t offset, uint64_t size, uint64_t limit) {
 /// Reads values one after another. A read past the end yields zeroes and makes ok() false from then on, so a reader
 /// may read a whole structure and check once.
 class ByteReader {
-   public:
+ public:
     explicit ByteReader(ByteSpan bytes) : bytes_(bytes) {}
 
     template <typename T>
-        requires std::is_trivially_copyable_v<T>
-    T read() {
+    requires std::is_trivially_copyable_v<T> T read() {
         T value{};
         ByteSpan source = take(sizeof(T));
         if (source.size() == sizeof(T)) __builtin_memcpy(&value, source.data(), sizeof(T));
@@ -44,7 +43,7 @@ class ByteReader {
     uint64_t position() const { return position_; }
     uint64_t left() const { return bytes_.size() - position_; }
 
-   private:
+ private:
     ByteSpan bytes_;
     uint64_t position_ = 0;
     bool ok_ = true;

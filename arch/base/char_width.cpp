@@ -10,23 +10,21 @@ struct Range {
 };
 
 constexpr Range kZeroWidth[] = {
-    {0x0300, 0x036F},    // combining diacritical marks
-    {0x0483, 0x0489},    // Cyrillic combining
-    {0x0591, 0x05BD},    // Hebrew points
-    {0x064B, 0x065F},    // Arabic marks
-    {0x0E31, 0x0E31},    // Thai vowels and tones
-    {0x0E34, 0x0E3A},
-    {0x0E47, 0x0E4E},
-    {0x1AB0, 0x1AFF},    // combining diacritical marks extended
-    {0x1DC0, 0x1DFF},    // combining diacritical marks supplement
-    {0x200B, 0x200F},    // zero-width space, joiners, direction marks
-    {0x202A, 0x202E},    // directional embedding
-    {0x2060, 0x2064},    // word joiner, invisible operators
-    {0x20D0, 0x20FF},    // combining marks for symbols
-    {0xFE00, 0xFE0F},    // variation selectors
-    {0xFE20, 0xFE2F},    // combining half marks
-    {0xFEFF, 0xFEFF},    // zero-width no-break space
-    {0xE0100, 0xE01EF},  // variation selectors supplement
+    {0x0300, 0x036F},                                        // combining diacritical marks
+    {0x0483, 0x0489},                                        // Cyrillic combining
+    {0x0591, 0x05BD},                                        // Hebrew points
+    {0x064B, 0x065F},                                        // Arabic marks
+    {0x0E31, 0x0E31},                                        // Thai vowels and tones
+    {0x0E34, 0x0E3A},   {0x0E47, 0x0E4E}, {0x1AB0, 0x1AFF},  // combining diacritical marks extended
+    {0x1DC0, 0x1DFF},                                        // combining diacritical marks supplement
+    {0x200B, 0x200F},                                        // zero-width space, joiners, direction marks
+    {0x202A, 0x202E},                                        // directional embedding
+    {0x2060, 0x2064},                                        // word joiner, invisible operators
+    {0x20D0, 0x20FF},                                        // combining marks for symbols
+    {0xFE00, 0xFE0F},                                        // variation selectors
+    {0xFE20, 0xFE2F},                                        // combining half marks
+    {0xFEFF, 0xFEFF},                                        // zero-width no-break space
+    {0xE0100, 0xE01EF},                                      // variation selectors supplement
 };
 
 constexpr Range kWide[] = {

@@ -61,7 +61,8 @@ CpuFeatures cpu_detect_features(const CpuidReader& reader) {
         f.nx = bit(extended.edx, 20);
         f.page_1g = bit(extended.edx, 26);
     }
-    if (max_extended >= kExtendedLeaves + 7) f.invariant_tsc = bit(reader.cpuid(kExtendedLeaves + 7, 0).edx, 8);
+    if (max_extended >= kExtendedLeaves + 7)
+        f.invariant_tsc = bit(reader.cpuid(kExtendedLeaves + 7, 0).edx, 8);
     return f;
 }
 
@@ -92,19 +93,32 @@ FixedString<400> describe(const CpuFeatures& f) {
         bool on;
         std::string_view name;
     } all[] = {
-        {f.sse2, "sse2"},         {f.sse3, "sse3"},
-        {f.ssse3, "ssse3"},       {f.sse4_1, "sse4_1"},
-        {f.sse4_2, "sse4_2"},     {f.avx, "avx"},
-        {f.avx2, "avx2"},         {f.fma, "fma"},
-        {f.f16c, "f16c"},         {f.bmi2, "bmi2"},
-        {f.erms, "erms"},         {f.avx512f, "avx512f"},
-        {f.avx512bw, "avx512bw"}, {f.avx512dq, "avx512dq"},
-        {f.avx512vl, "avx512vl"}, {f.avx512_vnni, "avx512_vnni"},
-        {f.avx512_bf16, "avx512_bf16"}, {f.avx_vnni, "avx_vnni"},
-        {f.xsave, "xsave"},       {f.nx, "nx"},
-        {f.smep, "smep"},         {f.smap, "smap"},
-        {f.umip, "umip"},         {f.page_1g, "page_1g"},
-        {f.invariant_tsc, "invariant_tsc"}, {f.x2apic, "x2apic"},
+        {f.sse2, "sse2"},
+        {f.sse3, "sse3"},
+        {f.ssse3, "ssse3"},
+        {f.sse4_1, "sse4_1"},
+        {f.sse4_2, "sse4_2"},
+        {f.avx, "avx"},
+        {f.avx2, "avx2"},
+        {f.fma, "fma"},
+        {f.f16c, "f16c"},
+        {f.bmi2, "bmi2"},
+        {f.erms, "erms"},
+        {f.avx512f, "avx512f"},
+        {f.avx512bw, "avx512bw"},
+        {f.avx512dq, "avx512dq"},
+        {f.avx512vl, "avx512vl"},
+        {f.avx512_vnni, "avx512_vnni"},
+        {f.avx512_bf16, "avx512_bf16"},
+        {f.avx_vnni, "avx_vnni"},
+        {f.xsave, "xsave"},
+        {f.nx, "nx"},
+        {f.smep, "smep"},
+        {f.smap, "smap"},
+        {f.umip, "umip"},
+        {f.page_1g, "page_1g"},
+        {f.invariant_tsc, "invariant_tsc"},
+        {f.x2apic, "x2apic"},
         {f.hypervisor, "hypervisor"},
     };
     FixedString<400> text;

@@ -26,12 +26,12 @@ struct CpuidRegisters {
 
 /// Where CPUID leaves and XCR0 come from: the processor, or a recorded one in tests.
 class CpuidReader {
-   public:
+ public:
     virtual CpuidRegisters cpuid(uint32_t leaf, uint32_t subleaf) const = 0;
     /// XCR0, only asked for when CPUID says that OSXSAVE is on.
     virtual uint64_t xcr0() const = 0;
 
-   protected:
+ protected:
     ~CpuidReader() = default;
 };
 

@@ -4,7 +4,7 @@ namespace bareflow {
 namespace {
 
 class Writer {
-   public:
+ public:
     explicit Writer(std::span<char> out) : out_(out) {}
     void put(char c) { put(std::string_view(&c, 1)); }
     void put(std::string_view text) {
@@ -17,7 +17,7 @@ class Writer {
     }
     std::string_view written() const { return {out_.data(), size_}; }
 
-   private:
+ private:
     std::span<char> out_;
     size_t size_ = 0;
 };
@@ -40,7 +40,8 @@ Field parse_field(std::string_view text) {
         field.zeros = true;
         ++i;
     }
-    for (; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) field.width = field.width * 10 + (text[i] - '0');
+    for (; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i)
+        field.width = field.width * 10 + (text[i] - '0');
     if (i < text.size() && text[i] == '.') {
         field.precision = 0;
         for (++i; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) {
@@ -64,7 +65,7 @@ std::string_view unsigned_digits(char (&buffer)[kMaxNumber], uint64_t value, uns
 
 /// Digits written backwards from the end of a buffer.
 class Backwards {
-   public:
+ public:
     explicit Backwards(char (&buffer)[kMaxNumber]) : end_(buffer + kMaxNumber), p_(end_) {}
     void put(char c) { *--p_ = c; }
     void put_digits(uint64_t value, size_t at_least) {
@@ -74,7 +75,7 @@ class Backwards {
     }
     std::string_view text() const { return {p_, static_cast<size_t>(end_ - p_)}; }
 
-   private:
+ private:
     char* end_;
     char* p_;
 };
@@ -147,7 +148,9 @@ void put_argument(Writer& out, const Field& field, const FormatArgument& argumen
             body = unsigned_digits(buffer, negative ? 0 - bits : bits, base);
             break;
         }
-        case Kind::kPointer: body = unsigned_digits(buffer, argument.as_unsigned, 16); break;
+        case Kind::kPointer:
+            body = unsigned_digits(buffer, argument.as_unsigned, 16);
+            break;
         case Kind::kBool:
             body = argument.as_unsigned ? "true" : "false";
             numeric = false;

@@ -27,8 +27,8 @@ struct FormatArgument {
     };
 
     template <typename T>
-        requires(std::integral<T> || std::is_enum_v<T>)
-    constexpr FormatArgument(T value) : kind(Kind::kUnsigned), as_unsigned(0) {
+    requires(std::integral<T> || std::is_enum_v<T>) constexpr FormatArgument(T value)
+        : kind(Kind::kUnsigned), as_unsigned(0) {
         if constexpr (std::same_as<T, bool>) {
             kind = Kind::kBool;
             as_unsigned = value;
@@ -47,7 +47,8 @@ struct FormatArgument {
     constexpr FormatArgument(double value) : kind(Kind::kDouble), as_double(value) {}
     constexpr FormatArgument(std::string_view value) : kind(Kind::kString), as_string(value) {}
     constexpr FormatArgument(const char* value) : kind(Kind::kString), as_string(value) {}
-    FormatArgument(const void* value) : kind(Kind::kPointer), as_unsigned(reinterpret_cast<uintptr_t>(value)) {}
+    FormatArgument(const void* value)
+        : kind(Kind::kPointer), as_unsigned(reinterpret_cast<uintptr_t>(value)) {}
 };
 
 /// Writes `pattern` with its fields replaced into `out`; returns the part of `out` that was written.
@@ -78,7 +79,7 @@ constexpr size_t whole_characters(std::string_view text, size_t room) {
 /// A string of at most `Capacity` bytes that carries its own storage: messages, names, log lines.
 template <size_t Capacity>
 class FixedString {
-   public:
+ public:
     constexpr FixedString() = default;
     constexpr FixedString(std::string_view text) { append(text); }
 
@@ -107,7 +108,7 @@ class FixedString {
     constexpr std::string_view view() const { return {data_, size_}; }
     constexpr operator std::string_view() const { return view(); }
 
-   private:
+ private:
     size_t size_ = 0;
     char data_[Capacity] = {};
 };

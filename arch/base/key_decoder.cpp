@@ -11,34 +11,55 @@ constexpr uint8_t control(char letter) { return static_cast<uint8_t>(letter - '@
 
 KeyKind control_key(uint8_t byte) {
     switch (byte) {
-        case control('A'): return KeyKind::kHome;
-        case control('B'): return KeyKind::kLeft;
-        case control('C'): return KeyKind::kCancel;
-        case control('D'): return KeyKind::kEndOfInput;
-        case control('E'): return KeyKind::kEnd;
-        case control('F'): return KeyKind::kRight;
+        case control('A'):
+            return KeyKind::kHome;
+        case control('B'):
+            return KeyKind::kLeft;
+        case control('C'):
+            return KeyKind::kCancel;
+        case control('D'):
+            return KeyKind::kEndOfInput;
+        case control('E'):
+            return KeyKind::kEnd;
+        case control('F'):
+            return KeyKind::kRight;
         case control('H'):
-        case kDeleteByte: return KeyKind::kBackspace;
-        case control('K'): return KeyKind::kEraseToEnd;
-        case control('L'): return KeyKind::kClearScreen;
-        case control('N'): return KeyKind::kDown;
-        case control('P'): return KeyKind::kUp;
-        case control('U'): return KeyKind::kEraseToStart;
-        case control('W'): return KeyKind::kEraseWordLeft;
-        default: return KeyKind::kNone;
+        case kDeleteByte:
+            return KeyKind::kBackspace;
+        case control('K'):
+            return KeyKind::kEraseToEnd;
+        case control('L'):
+            return KeyKind::kClearScreen;
+        case control('N'):
+            return KeyKind::kDown;
+        case control('P'):
+            return KeyKind::kUp;
+        case control('U'):
+            return KeyKind::kEraseToStart;
+        case control('W'):
+            return KeyKind::kEraseWordLeft;
+        default:
+            return KeyKind::kNone;
     }
 }
 
 /// The keys that end in a letter, after ESC [ and after ESC O alike.
 KeyKind letter_key(uint8_t letter, bool by_words) {
     switch (letter) {
-        case 'A': return KeyKind::kUp;
-        case 'B': return KeyKind::kDown;
-        case 'C': return by_words ? KeyKind::kWordRight : KeyKind::kRight;
-        case 'D': return by_words ? KeyKind::kWordLeft : KeyKind::kLeft;
-        case 'F': return KeyKind::kEnd;
-        case 'H': return KeyKind::kHome;
-        default: return KeyKind::kNone;
+        case 'A':
+            return KeyKind::kUp;
+        case 'B':
+            return KeyKind::kDown;
+        case 'C':
+            return by_words ? KeyKind::kWordRight : KeyKind::kRight;
+        case 'D':
+            return by_words ? KeyKind::kWordLeft : KeyKind::kLeft;
+        case 'F':
+            return KeyKind::kEnd;
+        case 'H':
+            return KeyKind::kHome;
+        default:
+            return KeyKind::kNone;
     }
 }
 
@@ -62,12 +83,20 @@ Key KeyDecoder::feed(uint8_t byte) {
         }
     }
     switch (state_) {
-        case State::kGround: return ground(byte);
-        case State::kUtf8: return utf8(byte);
-        case State::kEscape: return escape(byte);
-        case State::kCsi: return csi(byte);
-        case State::kSs3: state_ = State::kGround; return {letter_key(byte, false), {}};
-        case State::kLinuxFunction: state_ = State::kGround; return {};
+        case State::kGround:
+            return ground(byte);
+        case State::kUtf8:
+            return utf8(byte);
+        case State::kEscape:
+            return escape(byte);
+        case State::kCsi:
+            return csi(byte);
+        case State::kSs3:
+            state_ = State::kGround;
+            return {letter_key(byte, false), {}};
+        case State::kLinuxFunction:
+            state_ = State::kGround;
+            return {};
     }
     return {};
 }
@@ -117,13 +146,20 @@ Key KeyDecoder::escape(uint8_t byte) {
             parameter_ = 0;
             for (uint32_t& parameter : parameters_) parameter = 0;
             return {};
-        case 'O': state_ = State::kSs3; return {};
-        case 'b': return {KeyKind::kWordLeft, {}};
-        case 'f': return {KeyKind::kWordRight, {}};
-        case 'd': return {KeyKind::kEraseWordRight, {}};
+        case 'O':
+            state_ = State::kSs3;
+            return {};
+        case 'b':
+            return {KeyKind::kWordLeft, {}};
+        case 'f':
+            return {KeyKind::kWordRight, {}};
+        case 'd':
+            return {KeyKind::kEraseWordRight, {}};
         case kDeleteByte:
-        case control('H'): return {KeyKind::kEraseWordLeft, {}};
-        default: return byte < ' ' ? ground(byte) : Key{};
+        case control('H'):
+            return {KeyKind::kEraseWordLeft, {}};
+        default:
+            return byte < ' ' ? ground(byte) : Key{};
     }
 }
 
@@ -158,13 +194,21 @@ Key KeyDecoder::csi(uint8_t byte) {
 KeyKind KeyDecoder::tilde_key() {
     switch (parameters_[0]) {
         case 1:
-        case 7: return KeyKind::kHome;  // VT220, rxvt
-        case 3: return KeyKind::kDelete;
+        case 7:
+            return KeyKind::kHome;  // VT220, rxvt
+        case 3:
+            return KeyKind::kDelete;
         case 4:
-        case 8: return KeyKind::kEnd;
-        case 200: pasting_ = true; return KeyKind::kNone;
-        case 201: pasting_ = false; return KeyKind::kNone;
-        default: return KeyKind::kNone;
+        case 8:
+            return KeyKind::kEnd;
+        case 200:
+            pasting_ = true;
+            return KeyKind::kNone;
+        case 201:
+            pasting_ = false;
+            return KeyKind::kNone;
+        default:
+            return KeyKind::kNone;
     }
 }
 

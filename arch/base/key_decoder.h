@@ -13,8 +13,8 @@ enum class KeyKind : uint8_t {
     kText,  ///< one character to insert
     kBad,   ///< bytes that are no UTF-8
     kEnter,
-    kCancel,            ///< Ctrl-C
-    kEndOfInput,        ///< Ctrl-D: the end of input on an empty line, else kDelete
+    kCancel,      ///< Ctrl-C
+    kEndOfInput,  ///< Ctrl-D: the end of input on an empty line, else kDelete
     kBackspace,
     kDelete,
     kLeft,
@@ -25,11 +25,11 @@ enum class KeyKind : uint8_t {
     kEnd,
     kUp,
     kDown,
-    kEraseToEnd,        ///< Ctrl-K
-    kEraseToStart,      ///< Ctrl-U
-    kEraseWordLeft,     ///< Ctrl-W, Alt-Backspace
-    kEraseWordRight,    ///< Alt-D
-    kClearScreen,       ///< Ctrl-L
+    kEraseToEnd,      ///< Ctrl-K
+    kEraseToStart,    ///< Ctrl-U
+    kEraseWordLeft,   ///< Ctrl-W, Alt-Backspace
+    kEraseWordRight,  ///< Alt-D
+    kClearScreen,     ///< Ctrl-L
 };
 
 struct Key {
@@ -38,12 +38,12 @@ struct Key {
 };
 
 class KeyDecoder {
-   public:
+ public:
     /// The key that `byte` completes. CR, LF and CR LF are each one Enter; within a bracketed paste they, and tabs
     /// anywhere, are a space.
     Key feed(uint8_t byte);
 
-   private:
+ private:
     enum class State : uint8_t {
         kGround,
         kUtf8,           ///< in a multi-byte character

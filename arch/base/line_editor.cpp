@@ -35,29 +35,67 @@ LineEditor::Event LineEditor::feed(uint8_t byte) { return apply(keys_.feed(byte)
 
 LineEditor::Event LineEditor::apply(const Key& key) {
     switch (key.kind) {
-        case KeyKind::kNone: break;
-        case KeyKind::kText: insert(key.text); break;
-        case KeyKind::kBad: bell(); break;
-        case KeyKind::kEnter: history_.add(line()); return finish(Event::kLine, "\n");
-        case KeyKind::kCancel: return finish(Event::kCancelled, "^C\n");
+        case KeyKind::kNone:
+            break;
+        case KeyKind::kText:
+            insert(key.text);
+            break;
+        case KeyKind::kBad:
+            bell();
+            break;
+        case KeyKind::kEnter:
+            history_.add(line());
+            return finish(Event::kLine, "\n");
+        case KeyKind::kCancel:
+            return finish(Event::kCancelled, "^C\n");
         case KeyKind::kEndOfInput:
             if (size_ == 0) return finish(Event::kEndOfInput, "\n");
             [[fallthrough]];
-        case KeyKind::kDelete: erase(cursor_, cell_at(cursor_).end); break;
-        case KeyKind::kBackspace: erase(cell_before(cursor_), cursor_); break;
-        case KeyKind::kLeft: go_to(cell_before(cursor_)); break;
-        case KeyKind::kRight: go_to(cell_at(cursor_).end); break;
-        case KeyKind::kWordLeft: go_to(word_left()); break;
-        case KeyKind::kWordRight: go_to(word_right()); break;
-        case KeyKind::kHome: go_to(0); break;
-        case KeyKind::kEnd: go_to(size_); break;
-        case KeyKind::kUp: older(); break;
-        case KeyKind::kDown: newer(); break;
-        case KeyKind::kEraseToEnd: erase(cursor_, size_); break;
-        case KeyKind::kEraseToStart: erase(0, cursor_); break;
-        case KeyKind::kEraseWordLeft: erase(word_left(), cursor_); break;
-        case KeyKind::kEraseWordRight: erase(cursor_, word_right()); break;
-        case KeyKind::kClearScreen: clear_screen(); break;
+        case KeyKind::kDelete:
+            erase(cursor_, cell_at(cursor_).end);
+            break;
+        case KeyKind::kBackspace:
+            erase(cell_before(cursor_), cursor_);
+            break;
+        case KeyKind::kLeft:
+            go_to(cell_before(cursor_));
+            break;
+        case KeyKind::kRight:
+            go_to(cell_at(cursor_).end);
+            break;
+        case KeyKind::kWordLeft:
+            go_to(word_left());
+            break;
+        case KeyKind::kWordRight:
+            go_to(word_right());
+            break;
+        case KeyKind::kHome:
+            go_to(0);
+            break;
+        case KeyKind::kEnd:
+            go_to(size_);
+            break;
+        case KeyKind::kUp:
+            older();
+            break;
+        case KeyKind::kDown:
+            newer();
+            break;
+        case KeyKind::kEraseToEnd:
+            erase(cursor_, size_);
+            break;
+        case KeyKind::kEraseToStart:
+            erase(0, cursor_);
+            break;
+        case KeyKind::kEraseWordLeft:
+            erase(word_left(), cursor_);
+            break;
+        case KeyKind::kEraseWordRight:
+            erase(cursor_, word_right());
+            break;
+        case KeyKind::kClearScreen:
+            clear_screen();
+            break;
     }
     return Event::kNone;
 }
@@ -88,7 +126,8 @@ size_t LineEditor::cell_before(size_t offset) const {
         --begin;
         const int length = utf8_length(line().substr(begin, offset - begin));
         if (length <= 0) continue;  // within a character
-        if (begin == 0 || columns_of(code_point_of(line().substr(begin, static_cast<size_t>(length)))) > 0) return begin;
+        if (begin == 0 || columns_of(code_point_of(line().substr(begin, static_cast<size_t>(length)))) > 0)
+            return begin;
     }
     return 0;
 }
@@ -151,7 +190,8 @@ void LineEditor::older() {
 void LineEditor::newer() {
     if (history_age_ == 0) return bell();
     --history_age_;
-    replace(history_age_ == 0 ? std::string_view(draft_.data(), draft_size_) : history_.line(history_age_ - 1));
+    replace(history_age_ == 0 ? std::string_view(draft_.data(), draft_size_)
+                              : history_.line(history_age_ - 1));
 }
 
 void LineEditor::clear_screen() {

@@ -16,7 +16,7 @@
 namespace bareflow {
 
 class LineEditor {
-   public:
+ public:
     enum class Event : uint8_t {
         kNone,
         kLine,        ///< Enter: line() is complete
@@ -37,7 +37,7 @@ class LineEditor {
     /// The line so far: well-formed UTF-8 without controls. Valid until the next start().
     std::string_view line() const { return {line_.data(), size_}; }
 
-   private:
+ private:
     struct Place {
         uint32_t row = 0, column = 0;  ///< row 0 is that of the prompt
         bool operator==(const Place&) const = default;

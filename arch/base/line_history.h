@@ -9,7 +9,7 @@
 namespace bareflow {
 
 class LineHistory {
-   public:
+ public:
     static constexpr size_t kBytes = 16384;
 
     static Result<LineHistory> make(Allocator& allocator);
@@ -20,7 +20,7 @@ class LineHistory {
     /// The line entered `age` lines ago, 0 being the newest; `age` < count(). Valid until the next add().
     std::string_view line(size_t age) const;
 
-   private:
+ private:
     void drop_oldest();
 
     Buffer<char> text_;  ///< each line followed by '\n', oldest first

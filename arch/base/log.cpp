@@ -8,7 +8,8 @@ namespace {
 bool needs_quotes(std::string_view value) {
     if (value.empty()) return true;
     for (char c : value) {
-        if (static_cast<unsigned char>(c) <= ' ' || c == '"' || c == '\\' || c == '=' || c == 0x7F) return true;
+        if (static_cast<unsigned char>(c) <= ' ' || c == '"' || c == '\\' || c == '=' || c == 0x7F)
+            return true;
     }
     return false;
 }

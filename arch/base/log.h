@@ -11,17 +11,17 @@ namespace bareflow {
 
 /// Where finished lines go: COM2 in the kernel, the --log file on the host. A line arrives with its '\n'.
 class LogSink {
-   public:
+ public:
     virtual void write_line(std::string_view line) = 0;
 
-   protected:
+ protected:
     ~LogSink() = default;
 };
 
 /// Builds one record and sends it when it goes out of scope:
 ///     LogRecord(sink, "model").field("source", "embedded").field("bytes", 123);
 class LogRecord {
-   public:
+ public:
     /// `event` is one word.
     LogRecord(LogSink& sink, std::string_view event) : sink_(sink), line_(event) {}
     LogRecord(const LogRecord&) = delete;
@@ -32,8 +32,8 @@ class LogRecord {
     LogRecord& field(std::string_view key, const char* value) { return field(key, std::string_view(value)); }
     /// A double prints with three decimals, an integer as it is, a bool as true or false.
     template <typename Value>
-        requires(!std::convertible_to<Value, std::string_view>)
-    LogRecord& field(std::string_view key, Value value) {
+    requires(!std::convertible_to<Value, std::string_view>) LogRecord& field(std::string_view key,
+                                                                             Value value) {
         if constexpr (std::floating_point<Value>) {
             append_number(key, Number::formatted("{:.3}", static_cast<double>(value)));
         } else {
@@ -42,7 +42,7 @@ class LogRecord {
         return *this;
     }
 
-   private:
+ private:
     static constexpr size_t kMaxLine = 1000;
     static constexpr std::string_view kCut = " cut=true";
     using Number = FixedString<40>;

@@ -8,24 +8,33 @@ namespace bareflow {
 namespace {
 
 constexpr OptionSpec kTable[] = {
-    {"model", 'm', "FILE", "model: .wllm, or on the host any file that can be imported (default: the embedded one)", false},
-    {"tokenizer", 'z', "FILE", "tokenizer of a model file that has none (default: NAME.tokenizer.bin beside it)", false},
+    {"model", 'm', "FILE",
+     "model: .wllm, or on the host any file that can be imported (default: the embedded one)", false},
+    {"tokenizer", 'z', "FILE",
+     "tokenizer of a model file that has none (default: NAME.tokenizer.bin beside it)", false},
     {"prompt", 'p', "TEXT", "write one story that begins with TEXT and end (default: chat)", false},
     {"n-predict", 'n', "N", "tokens to write after the prompt; -1: to the story's end (default: 256)", false},
     {"temp", 0, "T", "temperature, 0 to 100; 0 takes the likeliest token each time (default: 0.8)", false},
     {"top-k", 0, "K", "choose among the K likeliest tokens; 0: all (default: 40)", false},
-    {"top-p", 0, "P", "choose among the likeliest tokens that together reach P; 1: all (default: 0.95)", false},
-    {"min-p", 0, "P", "leave out tokens less likely than P times the likeliest; 0: none (default: 0.05)", false},
-    {"repeat-penalty", 0, "R", "divide the logits of recent tokens, 0.01 to 100; 1: no penalty (default: 1.0)", false},
+    {"top-p", 0, "P", "choose among the likeliest tokens that together reach P; 1: all (default: 0.95)",
+     false},
+    {"min-p", 0, "P", "leave out tokens less likely than P times the likeliest; 0: none (default: 0.05)",
+     false},
+    {"repeat-penalty", 0, "R",
+     "divide the logits of recent tokens, 0.01 to 100; 1: no penalty (default: 1.0)", false},
     {"seed", 0, "N", "seed of the random choices; -1: a random one (default: -1)", false},
     {"ctx-size", 'c', "N", "context length in tokens; 0: the model's (default: 0)", false},
     {"threads", 't', "N", "cores to use; 0: all that this build can use, which is 1 (default: 0)", false},
-    {"isa", 0, "NAME", "instructions to use: auto or scalar; this build has no others yet (default: auto)", false},
+    {"isa", 0, "NAME", "instructions to use: auto or scalar; this build has no others yet (default: auto)",
+     false},
     {"jit", 0, "off", "emit machine code: only off in this build", false},
     {"assembler", 0, "NAME", "asmjit or tiny: neither is in this build yet", false},
-    {"numerics", 0, "CLASS", "auto, fma or muladd: how products are summed (default: auto, fma where the CPU has it)", false},
-    {"weights", 0, "WHERE", "module or embedded: where the model is looked for (default: module, then embedded)", true},
-    {"exit", 0, "HOW", "debug-exit, acpi or halt: how the kernel stops (default: what the machine has)", true},
+    {"numerics", 0, "CLASS",
+     "auto, fma or muladd: how products are summed (default: auto, fma where the CPU has it)", false},
+    {"weights", 0, "WHERE",
+     "module or embedded: where the model is looked for (default: module, then embedded)", true},
+    {"exit", 0, "HOW", "debug-exit, acpi or halt: how the kernel stops (default: what the machine has)",
+     true},
     {"test", 0, "NAME", "a self-test of the test kernel", true},
 };
 
@@ -50,7 +59,8 @@ Error bad_value(std::string_view name, std::string_view value, std::string_view 
 }
 
 Error not_in_this_build(std::string_view name, std::string_view value, std::string_view allowed) {
-    return Error::make(ErrorCode::kUnsupported, "--{}: \"{}\" is not in this build yet; {}", name, value, allowed);
+    return Error::make(ErrorCode::kUnsupported, "--{}: \"{}\" is not in this build yet; {}", name, value,
+                       allowed);
 }
 
 struct Range {
@@ -63,7 +73,8 @@ constexpr Range kPenalty{0.01, 100, "a number from 0.01 to 100"};
 
 Result<float> number(std::string_view name, std::string_view value, const Range& range) {
     std::optional<double> parsed = parse_double(value);
-    if (!parsed || !(*parsed >= range.low && *parsed <= range.high)) return bad_value(name, value, range.allowed);
+    if (!parsed || !(*parsed >= range.low && *parsed <= range.high))
+        return bad_value(name, value, range.allowed);
     return static_cast<float>(*parsed);
 }
 
@@ -127,7 +138,7 @@ Result<NumericsChoice> numerics_choice(std::string_view value) {
 
 /// Splits a line into words in place: a word is never longer than the way it was written.
 class WordReader {
-   public:
+ public:
     explicit WordReader(std::span<char> line) : line_(line) {
         if (const void* nul = line.empty() ? nullptr : __builtin_memchr(line.data(), 0, line.size())) {
             line_ = line.first(static_cast<const char*>(nul) - line.data());
@@ -158,7 +169,7 @@ class WordReader {
         return std::optional(std::string_view(line_.data() + begin, write - begin));
     }
 
-   private:
+ private:
     static int hex_digit(char c) {
         std::optional<uint64_t> digit = parse_unsigned(FixedString<3>::formatted("0x{}", c));
         return digit ? static_cast<int>(*digit) : -1;
@@ -265,7 +276,8 @@ Result<void> Options::parse_command_line(std::span<char> line) {
             if (!value) return invalid("--{} needs a value: {} {}", spec->name, *word, spec->value_name);
             TRY(set(name, *value));
         } else {
-            return invalid("\"{}\" is no option; write --name VALUE or name=VALUE, and quote values with spaces", *word);
+            return invalid(
+                "\"{}\" is no option; write --name VALUE or name=VALUE, and quote values with spaces", *word);
         }
     }
     return {};
@@ -284,7 +296,8 @@ Result<void> Options::parse_config(std::string_view file) {
         }
         Result<void> done = set(trimmed(line.substr(0, equals)), trimmed(line.substr(equals + 1)));
         if (!done.ok()) {
-            return Error::make(done.error().code, "bareflow.cfg line {}: {}", number, done.error().message.view());
+            return Error::make(done.error().code, "bareflow.cfg line {}: {}", number,
+                               done.error().message.view());
         }
     }
     return {};

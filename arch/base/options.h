@@ -12,10 +12,10 @@
 namespace bareflow {
 
 struct SamplingOptions {
-    float temperature = 0.8f;  ///< 0 is greedy
-    uint32_t top_k = 40;       ///< 0 keeps all
-    float top_p = 0.95f;       ///< 1 keeps all
-    float min_p = 0.05f;       ///< 0 keeps all
+    float temperature = 0.8f;     ///< 0 is greedy
+    uint32_t top_k = 40;          ///< 0 keeps all
+    float top_p = 0.95f;          ///< 1 keeps all
+    float min_p = 0.05f;          ///< 0 keeps all
     float repeat_penalty = 1.0f;  ///< 1 is none; over the last 64 tokens
     uint64_t seed = 0;
     bool random_seed = true;  ///< no seed was given: take one from the platform's entropy
@@ -35,9 +35,10 @@ struct Options {
     uint32_t threads = 0;        ///< -t; 0: all
     SamplingOptions sampling;
     NumericsChoice numerics = NumericsChoice::kAuto;
-    std::string_view weights;    ///< module or embedded; empty: the module if there is one (kernel)
-    std::string_view exit;       ///< how the kernel stops: debug-exit, acpi, halt; empty: what the machine has (kernel)
-    std::string_view test;       ///< a self-test of the test kernel
+    std::string_view weights;  ///< module or embedded; empty: the module if there is one (kernel)
+    std::string_view
+        exit;  ///< how the kernel stops: debug-exit, acpi, halt; empty: what the machine has (kernel)
+    std::string_view test;  ///< a self-test of the test kernel
 
     /// Sets one option by its long name ("temp", "top-k", "prompt", …) or short one ("p"). The value is kept as a view:
     /// its bytes must live as long as the Options. An unknown name, a value out of range, and a value that this build

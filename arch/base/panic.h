@@ -10,7 +10,8 @@ namespace bareflow {
 }  // namespace bareflow
 
 #define PANIC(what) ::bareflow::panic((what), __FILE__, __LINE__)
-#define ASSERT(condition)                              \
-    do {                                               \
-        if (!(condition)) [[unlikely]] PANIC(#condition); \
+#define ASSERT(condition)              \
+    do {                               \
+        if (!(condition)) [[unlikely]] \
+            PANIC(#condition);         \
     } while (0)

@@ -13,12 +13,12 @@ namespace bareflow {
 
 /// What kind of thing went wrong, for code that decides; people read the message.
 enum class ErrorCode : uint8_t {
-    kInvalid,       ///< the input breaks its format or its own promises
-    kUnsupported,   ///< well-formed, but not something this build or CPU can do
-    kNotFound,      ///< a file, symbol or device that is not there
-    kOutOfMemory,   ///< an allocation did not fit
-    kOutOfRange,    ///< a number outside its limits
-    kDevice,        ///< a device failed or timed out
+    kInvalid,      ///< the input breaks its format or its own promises
+    kUnsupported,  ///< well-formed, but not something this build or CPU can do
+    kNotFound,     ///< a file, symbol or device that is not there
+    kOutOfMemory,  ///< an allocation did not fit
+    kOutOfRange,   ///< a number outside its limits
+    kDevice,       ///< a device failed or timed out
 };
 
 /// An error: a code, and a message that says what, where and what to do about it.
@@ -44,7 +44,7 @@ Error out_of_memory(std::string_view pattern, const Arguments&... arguments) {
 /// A value of type T, or the Error that stands in its place. Asking for the wrong one is a programmer's error.
 template <typename T>
 class [[nodiscard]] Result {
-   public:
+ public:
     Result(T value) : ok_(true) { new (&value_) T(std::move(value)); }
     Result(Error error) : ok_(false) { new (&error_) Error(error); }
     Result(Result&& other) : ok_(other.ok_) {
@@ -78,7 +78,7 @@ class [[nodiscard]] Result {
         return error_;
     }
 
-   private:
+ private:
     bool ok_;
     union {
         T value_;
@@ -88,7 +88,7 @@ class [[nodiscard]] Result {
 
 template <>
 class [[nodiscard]] Result<void> {
-   public:
+ public:
     Result() = default;
     Result(Error error) : ok_(false), error_(error) {}
     bool ok() const { return ok_; }
@@ -99,17 +99,17 @@ class [[nodiscard]] Result<void> {
         return error_;
     }
 
-   private:
+ private:
     bool ok_ = true;
     Error error_;
 };
 
 /// Evaluates to the value of a Result, or returns its error from the enclosing function.
-#define TRY(expression)                                          \
-    ({                                                           \
-        auto try_result_ = (expression);                         \
-        if (!try_result_.ok()) return try_result_.error();       \
-        try_result_.take();                                      \
+#define TRY(expression)                                    \
+    ({                                                     \
+        auto try_result_ = (expression);                   \
+        if (!try_result_.ok()) return try_result_.error(); \
+        try_result_.take();                                \
     })
 
 }  // namespace bareflow

@@ -34,15 +34,17 @@ struct RoutineKey {
     Epilogue epilogue{};
     ElementType type{};  ///< of the weights
     Layout layout{};
-    uint32_t m = 1;      ///< rows of x
-    uint32_t n = 0;      ///< outputs (query's for kQkv)
-    uint32_t k = 0;      ///< inputs
-    uint32_t kv_n = 0;   ///< kQkv: outputs of key and of value each
+    uint32_t m = 1;     ///< rows of x
+    uint32_t n = 0;     ///< outputs (query's for kQkv)
+    uint32_t k = 0;     ///< inputs
+    uint32_t kv_n = 0;  ///< kQkv: outputs of key and of value each
     uint32_t head_size = 0;
     uint32_t num_heads = 0, num_kv_heads = 0;  ///< kAttention
     float eps = 0;                             ///< kRmsNorm
 
-    bool operator==(const RoutineKey& other) const { return __builtin_memcmp(this, &other, sizeof *this) == 0; }
+    bool operator==(const RoutineKey& other) const {
+        return __builtin_memcmp(this, &other, sizeof *this) == 0;
+    }
 };
 static_assert(std::is_trivially_copyable_v<RoutineKey>);
 static_assert(sizeof(RoutineKey) == 4 + 4 + 4 + 8 * 4, "no padding: a key is compared as bytes");
@@ -75,9 +77,9 @@ struct QkvArguments {
     const float *cos, *sin;           // (head_size / 2)
 };
 struct GateUpArguments {
-    float* h;                // (n)
-    const void *gate, *up;   // (n, k) in panels
-    const float* x;          // (k)
+    float* h;               // (n)
+    const void *gate, *up;  // (n, k) in panels
+    const float* x;         // (k)
 };
 struct RmsNormArguments {
     float* y;             // (n)
@@ -104,7 +106,8 @@ constexpr std::string_view name_of(Isa isa) {
     return kNames[static_cast<size_t>(isa)];
 }
 constexpr std::string_view name_of(Operation operation) {
-    constexpr std::string_view kNames[] = {"?", "project", "qkv", "gate_up", "rms_norm", "attention", "argmax"};
+    constexpr std::string_view kNames[] = {"?",        "project",   "qkv",   "gate_up",
+                                           "rms_norm", "attention", "argmax"};
     return kNames[static_cast<size_t>(operation)];
 }
 

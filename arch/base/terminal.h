@@ -7,7 +7,7 @@
 namespace bareflow {
 
 class Terminal {
-   public:
+ public:
     /// No byte is waiting (poll) / nothing more will ever come (read).
     static constexpr int kNone = -1;
 
@@ -23,16 +23,16 @@ class Terminal {
     virtual uint32_t columns() { return kUsualColumns; }
     static constexpr uint32_t kUsualColumns = 80;
 
-   protected:
+ protected:
     ~Terminal() = default;
 };
 
 /// Monotonic time since an arbitrary start, in nanoseconds.
 class Clock {
-   public:
+ public:
     virtual uint64_t now_ns() = 0;
 
-   protected:
+ protected:
     ~Clock() = default;
 };
 

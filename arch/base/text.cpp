@@ -107,7 +107,10 @@ int utf8_length(std::string_view text) {
     auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
     unsigned char lead = byte(0);
     if (lead < 0x80) return 1;
-    int length = lead >= 0xC2 && lead <= 0xDF ? 2 : (lead & 0xF0) == 0xE0 ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+    int length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                 : (lead & 0xF0) == 0xE0        ? 3
+                 : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                : 0;
     if (length == 0) return 0;
     // The second byte's range excludes overlong forms, surrogates and what lies beyond U+10FFFF.
     unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;

@@ -20,9 +20,10 @@ std::string dashed_names(const OptionSpec& spec) {
 }  // namespace
 
 int parse_host_command_line(HostCommandLine& command_line, int argc, const char* const* argv) {
-    CLI::App app("Writes stories with a small language model: one that begins with -p TEXT, or those that you begin.\n"
-                 "Without a terminal and without -p, the first line of standard input begins the one story.",
-                 "bareflow");
+    CLI::App app(
+        "Writes stories with a small language model: one that begins with -p TEXT, or those that you begin.\n"
+        "Without a terminal and without -p, the first line of standard input begins the one story.",
+        "bareflow");
     app.set_version_flag("--version", "bareflow " + std::string(kVersion));
 
     struct Given {
@@ -40,7 +41,8 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
         all.push_back({&spec, option, all.size()});
     }
     app.add_option("--log", command_line.log, "write the log to FILE (default: nowhere)")->type_name("FILE");
-    app.add_option("--timeout", command_line.timeout_s, "end with status 1 after S seconds; 0: never (default: 0)")
+    app.add_option("--timeout", command_line.timeout_s,
+                   "end with status 1 after S seconds; 0: never (default: 0)")
         ->type_name("S")
         ->check(CLI::Range(kLongestTimeout));
 

@@ -9,9 +9,9 @@
 namespace bareflow {
 
 struct HostCommandLine {
-    Options options;          ///< views into `values`
-    std::string log;          ///< --log; empty: none
-    uint32_t timeout_s = 0;   ///< --timeout; 0: none
+    Options options;         ///< views into `values`
+    std::string log;         ///< --log; empty: none
+    uint32_t timeout_s = 0;  ///< --timeout; 0: none
     std::vector<std::string> values;
 
     HostCommandLine() = default;

@@ -66,8 +66,8 @@ void* HostPages::take(size_t bytes, size_t alignment) {
     // mmap aligns to 4096 only: take more, and give back what lies before and after.
     const size_t slack = alignment - kPageSize;
     if (bytes > SIZE_MAX - slack) return nullptr;
-    void* mapped =
-        mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* mapped = mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED) return nullptr;
     const auto begin = reinterpret_cast<uintptr_t>(mapped);
     const uintptr_t aligned = (begin + alignment - 1) & ~uintptr_t{alignment - 1};
@@ -87,7 +87,8 @@ HostPlatform::HostPlatform(uint64_t embedded_model_bytes)
 
 MemoryUse HostPlatform::memory_use() {
     const HeapStats stats = heap_.stats();
-    return {.total = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)),
+    return {.total =
+                static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)),
             .heap_in_use = stats.in_use,
             .heap_peak = stats.peak,
             .heap_reserved = stats.reserved,
@@ -104,6 +105,12 @@ Result<void> HostPlatform::check_output() const {
     if (int error = terminal_.write_error()) return system_error("writing to", "standard output", error);
     if (int error = log_.write_error()) return system_error("writing to", "the --log file", error);
     return {};
+}
+
+Result<std::span<uint8_t>> HostPlatform::code_region(size_t bytes) {
+    void* region = pages_.take(bytes, CodePages::kPageSize);
+    if (region == nullptr) return out_of_memory("{} bytes for emitted routines do not fit in memory", bytes);
+    return std::span<uint8_t>(static_cast<uint8_t*>(region), bytes);
 }
 
 }  // namespace bareflow

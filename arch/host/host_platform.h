@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "arch/host/code_memory.h"
 #include "arch/host/host_terminal.h"
 #include "arch/platform.h"
 #include "mm/heap.h"
@@ -11,19 +12,19 @@ namespace bareflow {
 
 /// This processor's CPUID and XCR0.
 class HostCpuid final : public CpuidReader {
-   public:
+ public:
     CpuidRegisters cpuid(uint32_t leaf, uint32_t subleaf) const override;
     uint64_t xcr0() const override;
 };
 
 class HostClock final : public Clock {
-   public:
+ public:
     uint64_t now_ns() override;
 };
 
 /// A log file; without one, records go nowhere.
 class HostLog final : public LogSink {
-   public:
+ public:
     HostLog() = default;
     HostLog(const HostLog&) = delete;
     HostLog& operator=(const HostLog&) = delete;
@@ -36,20 +37,20 @@ class HostLog final : public LogSink {
     /// The errno of the first write that failed; 0: all went well.
     int write_error() const { return write_error_; }
 
-   private:
+ private:
     int fd_ = -1;
     int write_error_ = 0;
 };
 
 /// Pages from mmap.
 class HostPages final : public PageSource {
-   public:
+ public:
     void* take(size_t bytes, size_t alignment) override;
     void give(void* pages, size_t bytes) override;
 };
 
 class HostPlatform final : public Platform {
-   public:
+ public:
     /// `embedded_model_bytes` of the program's image are the model.
     explicit HostPlatform(uint64_t embedded_model_bytes);
     HostPlatform(const HostPlatform&) = delete;
@@ -63,18 +64,23 @@ class HostPlatform final : public Platform {
     const CpuFeatures& cpu() const override { return features_; }
     std::string_view cpu_name() const override { return cpu_name_; }
     MemoryUse memory_use() override;
+    Result<std::span<uint8_t>> code_region(size_t bytes) override;
+    CodePages& code_pages() override { return code_pages_; }
+    FaultGuard& fault_guard() override { return fault_guard_; }
     uint64_t entropy() override;
 
     Result<void> open_log(const std::string& path) { return log_.open(path); }
     /// Whether the text, and the log, could be written.
     Result<void> check_output() const;
 
-   private:
+ private:
     uint64_t embedded_model_bytes_;
     HostTerminal terminal_;
     HostLog log_;
     HostClock clock_;
     HostPages pages_;
+    HostCodePages code_pages_;
+    SignalGuard fault_guard_;
     Heap heap_;
     CpuFeatures features_;
     FixedString<48> cpu_name_;

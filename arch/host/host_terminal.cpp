@@ -91,7 +91,8 @@ HostTerminal::HostTerminal() : interactive_(isatty(STDIN_FILENO) && isatty(STDOU
     if (!interactive_) return;
     tcgetattr(STDIN_FILENO, &cooked_mode);
     raw_mode = make_raw(cooked_mode);
-    for (int number : {SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE}) handle(number, on_end, 0);
+    for (int number : {SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE})
+        handle(number, on_end, 0);
     handle(SIGTSTP, on_suspend, SA_RESTART);
 }
 

@@ -9,7 +9,7 @@
 namespace bareflow {
 
 class HostTerminal final : public Terminal {
-   public:
+ public:
     HostTerminal();
     HostTerminal(const HostTerminal&) = delete;
     HostTerminal& operator=(const HostTerminal&) = delete;
@@ -27,7 +27,7 @@ class HostTerminal final : public Terminal {
     /// The errno of the first write that failed; 0: all went well.
     int write_error() const { return write_error_; }
 
-   private:
+ private:
     bool interactive_;
     int write_error_ = 0;
 };

@@ -22,7 +22,8 @@ Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
     const Options& options = command_line.options;
     if (!command_line.log.empty()) TRY(platform.open_log(command_line.log));
     if (options.model.empty()) {
-        if (!options.tokenizer.empty()) return invalid("-z is the tokenizer of a model file; give that with -m");
+        if (!options.tokenizer.empty())
+            return invalid("-z is the tokenizer of a model file; give that with -m");
         const ModelImage embedded{"embedded", "bareflow-stories", embedded_model()};
         return boot_main(platform, options, {&embedded, 1});
     }

@@ -8,7 +8,7 @@
 namespace bareflow {
 
 class TscClock final : public Clock {
-   public:
+ public:
     /// Time counts from here.
     void start();
     /// Measures the counter's frequency over kCalibrationMs of PIT time; if the PIT does not count, takes CPUID's
@@ -20,7 +20,7 @@ class TscClock final : public Clock {
 
     static constexpr uint64_t kCalibrationMs = 10;
 
-   private:
+ private:
     uint64_t frequency_hz_ = 1'000'000'000;
     uint64_t start_ = 0;
     const char* source_ = "none";

@@ -7,7 +7,7 @@
 namespace bareflow {
 
 class SerialTerminal final : public Terminal {
-   public:
+ public:
     /// Whether a person is there: set when no prompt= was given. Newlines then go out as CR LF.
     void set_interactive(bool interactive) { interactive_ = interactive; }
 
@@ -16,11 +16,13 @@ class SerialTerminal final : public Terminal {
     int poll() override { return console_port().poll(); }
     bool interactive() const override { return interactive_; }
 
-   private:
+ private:
     bool interactive_ = false;
 };
 
 /// What iso/boot.sh waits for on COM1: firmware and GRUB have printed before it, all that follows is ours.
-constexpr std::string_view kStartMark = "\x02" "BAREFLOW\x02\n";
+constexpr std::string_view kStartMark =
+    "\x02"
+    "BAREFLOW\x02\n";
 
 }  // namespace bareflow

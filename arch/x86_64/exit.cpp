@@ -1,6 +1,6 @@
 #include "arch/x86_64/exit.h"
 
-#include "arch/base/format.h"
+#include "arch/base/log.h"
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/fw_cfg.h"
@@ -22,10 +22,12 @@ void set_exit_method(std::string_view method) { exit_method = method; }
 
 [[noreturn]] void exit_machine(ExitStatus status, std::string_view reason) {
     const bool success = status == ExitStatus::kSuccess;
-    FixedString<300> line = FixedString<300>::formatted("exit status={}", success ? "ok" : "failed");
-    if (!reason.empty()) line.append_format(" reason=\"{}\"", reason);
-    line.append("\n");
-    log_port().write(line);
+    SerialLog log;
+    {
+        LogRecord record(log, "exit");
+        record.field("status", success ? "ok" : "failed");
+        if (!reason.empty()) record.field("reason", reason);
+    }
     log_port().flush();
     console_port().flush();
 

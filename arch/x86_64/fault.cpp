@@ -24,26 +24,46 @@ struct FaultClass {
 };
 FaultClass class_of(uint64_t vector) {
     switch (vector) {
-        case 0: return {"divide-error", "#DE"};
-        case 1: return {"debug", "#DB"};
-        case 2: return {"nmi", "NMI"};
-        case 3: return {"breakpoint", "#BP"};
-        case 4: return {"overflow", "#OF"};
-        case 5: return {"bound-range", "#BR"};
-        case 6: return {"invalid-opcode", "#UD"};
-        case 7: return {"device-not-available", "#NM"};
-        case 8: return {"double-fault", "#DF"};
-        case 10: return {"invalid-tss", "#TS"};
-        case 11: return {"segment-not-present", "#NP"};
-        case 12: return {"stack-segment", "#SS"};
-        case 13: return {"general-protection", "#GP"};
-        case 14: return {"page-fault", "#PF"};
-        case 16: return {"x87-error", "#MF"};
-        case 17: return {"alignment-check", "#AC"};
-        case 18: return {"machine-check", "#MC"};
-        case 19: return {"simd-error", "#XM"};
-        case 21: return {"control-protection", "#CP"};
-        default: return {"unexpected-vector", "?"};
+        case 0:
+            return {"divide-error", "#DE"};
+        case 1:
+            return {"debug", "#DB"};
+        case 2:
+            return {"nmi", "NMI"};
+        case 3:
+            return {"breakpoint", "#BP"};
+        case 4:
+            return {"overflow", "#OF"};
+        case 5:
+            return {"bound-range", "#BR"};
+        case 6:
+            return {"invalid-opcode", "#UD"};
+        case 7:
+            return {"device-not-available", "#NM"};
+        case 8:
+            return {"double-fault", "#DF"};
+        case 10:
+            return {"invalid-tss", "#TS"};
+        case 11:
+            return {"segment-not-present", "#NP"};
+        case 12:
+            return {"stack-segment", "#SS"};
+        case 13:
+            return {"general-protection", "#GP"};
+        case 14:
+            return {"page-fault", "#PF"};
+        case 16:
+            return {"x87-error", "#MF"};
+        case 17:
+            return {"alignment-check", "#AC"};
+        case 18:
+            return {"machine-check", "#MC"};
+        case 19:
+            return {"simd-error", "#XM"};
+        case 21:
+            return {"control-protection", "#CP"};
+        default:
+            return {"unexpected-vector", "?"};
     }
 }
 
@@ -82,24 +102,34 @@ void print_registers(const InterruptFrame& f) {
     print("  rsi={:016x} rdi={:016x} rbp={:016x} rsp={:016x}\n", f.rsi, f.rdi, f.rbp, f.rsp);
     print("  r8 ={:016x} r9 ={:016x} r10={:016x} r11={:016x}\n", f.r8, f.r9, f.r10, f.r11);
     print("  r12={:016x} r13={:016x} r14={:016x} r15={:016x}\n", f.r12, f.r13, f.r14, f.r15);
-    print("  rflags={:x} cs={:x} cr0={:x} cr3={:x} cr4={:x}\n", f.rflags, f.cs, cpu::read_cr0(), cpu::read_cr3(),
-          cpu::read_cr4());
+    print("  rflags={:x} cs={:x} cr0={:x} cr3={:x} cr4={:x}\n", f.rflags, f.cs, cpu::read_cr0(),
+          cpu::read_cr3(), cpu::read_cr4());
 }
 
 }  // namespace
 
 std::string_view name_of(Place place) {
     switch (place) {
-        case Place::kNullPage: return "null-page";
-        case Place::kGuard: return "guard";
-        case Place::kText: return "text";
-        case Place::kRodata: return "rodata";
-        case Place::kData: return "data";
-        case Place::kStack: return "stack";
-        case Place::kSymbols: return "symbols";
-        case Place::kHeap: return "heap";
-        case Place::kDevice: return "device";
-        case Place::kUnmapped: return "unmapped";
+        case Place::kNullPage:
+            return "null-page";
+        case Place::kGuard:
+            return "guard";
+        case Place::kText:
+            return "text";
+        case Place::kRodata:
+            return "rodata";
+        case Place::kData:
+            return "data";
+        case Place::kStack:
+            return "stack";
+        case Place::kSymbols:
+            return "symbols";
+        case Place::kHeap:
+            return "heap";
+        case Place::kDevice:
+            return "device";
+        case Place::kUnmapped:
+            return "unmapped";
     }
     return "?";
 }
@@ -133,10 +163,10 @@ Place place_of(uint64_t address) {
     reporting = true;
     const bool page_fault = frame.vector == kVectorPageFault;
     const uint64_t address = cpu::read_cr2();
-    const std::string_view access = !page_fault                        ? "-"
-                                    : (frame.error_code & kPfFetch)    ? "execute"
-                                    : (frame.error_code & kPfWrite)    ? "write"
-                                                                       : "read";
+    const std::string_view access = !page_fault                     ? "-"
+                                    : (frame.error_code & kPfFetch) ? "execute"
+                                    : (frame.error_code & kPfWrite) ? "write"
+                                                                    : "read";
     const Place place = place_of(address);
 
     print("\nFAULT {} ({})", fault.name, fault.mnemonic);
@@ -168,8 +198,8 @@ Place place_of(uint64_t address) {
     const uint64_t* frame = static_cast<const uint64_t*>(__builtin_frame_address(0));
     print_backtrace(frame[1], frame[0]);
     const Symbol symbol = find_symbol(frame[1]);
-    print("fault class=panic what=\"{}\" file={} line={} symbol=\"{}\" offset=0x{:x}\n", what, file, line, symbol.name,
-          symbol.offset);
+    print("fault class=panic what=\"{}\" file={} line={} symbol=\"{}\" offset=0x{:x}\n", what, file, line,
+          symbol.name, symbol.offset);
     exit_machine(ExitStatus::kFailure, "panic");
 }
 

@@ -9,7 +9,18 @@
 namespace bareflow {
 
 /// What kind of memory an address is.
-enum class Place : uint8_t { kNullPage, kGuard, kText, kRodata, kData, kStack, kSymbols, kHeap, kDevice, kUnmapped };
+enum class Place : uint8_t {
+    kNullPage,
+    kGuard,
+    kText,
+    kRodata,
+    kData,
+    kStack,
+    kSymbols,
+    kHeap,
+    kDevice,
+    kUnmapped
+};
 std::string_view name_of(Place place);
 Place place_of(uint64_t address);
 

@@ -22,7 +22,9 @@ constexpr size_t kIstCount = 7;  ///< Intel SDM 3A 6.14.5
 
 inline uint64_t address_of(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
 
-inline uint64_t ist_guard(size_t index) { return address_of(ist_stacks) + index * (kStackGuardSize + kIstStackSize); }
+inline uint64_t ist_guard(size_t index) {
+    return address_of(ist_stacks) + index * (kStackGuardSize + kIstStackSize);
+}
 inline uint64_t ist_top(size_t index) { return ist_guard(index) + kStackGuardSize + kIstStackSize; }
 
 }  // namespace bareflow

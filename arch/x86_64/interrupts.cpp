@@ -28,7 +28,14 @@ constexpr size_t kStubSize = 16;
 constexpr uint16_t kKernelCode = 0x08, kKernelData = 0x10, kTaskState = 0x18;
 
 // Interrupt stack table slots (1-based in a gate). Each class of fault has its own stack.
-enum IstSlot : uint8_t { kIstDoubleFault = 1, kIstNmi, kIstMachineCheck, kIstPageFault, kIstOtherFault, kIstDevice };
+enum IstSlot : uint8_t {
+    kIstDoubleFault = 1,
+    kIstNmi,
+    kIstMachineCheck,
+    kIstPageFault,
+    kIstOtherFault,
+    kIstDevice
+};
 
 /// Intel SDM 3A 7.7.
 struct [[gnu::packed]] TaskStateSegment {
@@ -58,17 +65,23 @@ alignas(16) constinit uint64_t gdt[5] = {
     0,
     0x00209A0000000000,  // 64-bit code
     0x0000920000000000,  // data
-    0, 0,                // TSS, filled in below
+    0,
+    0,  // TSS, filled in below
 };
 constinit RecoveryPoint* recovery = nullptr;
 
 constexpr uint8_t ist_of(size_t vector) {
     switch (vector) {
-        case kVectorDoubleFault: return kIstDoubleFault;
-        case kVectorNmi: return kIstNmi;
-        case kVectorMachineCheck: return kIstMachineCheck;
-        case kVectorPageFault: return kIstPageFault;
-        default: return vector < kFirstDeviceVector ? kIstOtherFault : kIstDevice;
+        case kVectorDoubleFault:
+            return kIstDoubleFault;
+        case kVectorNmi:
+            return kIstNmi;
+        case kVectorMachineCheck:
+            return kIstMachineCheck;
+        case kVectorPageFault:
+            return kIstPageFault;
+        default:
+            return vector < kFirstDeviceVector ? kIstOtherFault : kIstDevice;
     }
 }
 
@@ -86,8 +99,13 @@ void load_gdt_and_task() {
 void load_idt() {
     for (size_t vector = 0; vector < kVectors; ++vector) {
         const uint64_t stub = address_of(interrupt_stubs) + vector * kStubSize;
-        idt[vector] = {static_cast<uint16_t>(stub), kKernelCode, ist_of(vector), kInterruptGate,
-                       static_cast<uint16_t>(stub >> 16), static_cast<uint32_t>(stub >> 32), 0};
+        idt[vector] = {static_cast<uint16_t>(stub),
+                       kKernelCode,
+                       ist_of(vector),
+                       kInterruptGate,
+                       static_cast<uint16_t>(stub >> 16),
+                       static_cast<uint32_t>(stub >> 32),
+                       0};
     }
     cpu::load_idt({sizeof idt - 1, address_of(idt)});
 }
@@ -121,7 +139,8 @@ void initialise_interrupts() {
     mask_legacy_controllers();
 }
 
-bool run_recoverable(void (*function)(void*), void* argument, InterruptFrame& fault, uint64_t& fault_address) {
+bool run_recoverable(void (*function)(void*), void* argument, InterruptFrame& fault,
+                     uint64_t& fault_address) {
     RecoveryPoint point{};
     point.outer = recovery;
     recovery = &point;

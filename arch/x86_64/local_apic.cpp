@@ -73,11 +73,12 @@ void local_apic_sleep(uint64_t ns) {
         return;
     }
     const uint64_t ticks = ns * ticks_per_ms / 1'000'000;
-    write(kTimerInitialCount, ticks == 0 ? 1 : ticks > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(ticks));
+    write(kTimerInitialCount, ticks == 0           ? 1
+                              : ticks > UINT32_MAX ? UINT32_MAX
+                                                   : static_cast<uint32_t>(ticks));
     cpu::enable_interrupts_and_halt();
     write(kTimerInitialCount, 0);
 }
-
 
 /// Called from inside an interrupt: integer registers only, which a store or WRMSR of a constant is.
 void local_apic_end_of_interrupt() { write(kEndOfInterrupt, 0); }

@@ -4,6 +4,7 @@
 #include "arch/platform.h"
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/clock.h"
+#include "arch/x86_64/code_memory.h"
 #include "arch/x86_64/console.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/exit.h"
@@ -24,11 +25,6 @@ constexpr size_t kMaxCommandLine = 32 * 1024;
 constexpr std::string_view kFwCfgCommandLine = "opt/bareflow/cmdline";
 constexpr std::string_view kModelModule = "model", kConfigModule = "bareflow.cfg";
 
-class SerialLog final : public LogSink {
-   public:
-    void write_line(std::string_view line) override { log_port().write(line); }
-};
-
 constinit SerialLog serial_log;
 constinit TscClock tsc_clock;
 constinit SerialTerminal terminal;
@@ -38,10 +34,12 @@ constinit CpuFeatures features;
 constinit char grub_command_line[kMaxCommandLine];
 constinit char fw_cfg_command_line[kMaxCommandLine];
 
-uint64_t bytes_between(const uint8_t* start, const uint8_t* end) { return static_cast<uint64_t>(end - start); }
+uint64_t bytes_between(const uint8_t* start, const uint8_t* end) {
+    return static_cast<uint64_t>(end - start);
+}
 
 class Kernel final : public Platform {
-   public:
+ public:
     explicit Kernel(const BootInformation& boot) : boot_(boot), cpu_name_(cpu_brand(RunningCpu())) {}
     std::string_view name() const override { return "kernel"; }
     Terminal& terminal() override { return ::bareflow::terminal; }
@@ -59,6 +57,9 @@ class Kernel final : public Platform {
                 .image = bytes_between(__image_start, __image_end) -
                          bytes_between(bareflow_embedded_model, bareflow_embedded_model_end)};
     }
+    Result<std::span<uint8_t>> code_region(size_t bytes) override { return take_code_region(bytes); }
+    CodePages& code_pages() override { return kernel_code_pages(); }
+    FaultGuard& fault_guard() override { return kernel_fault_guard(); }
     uint64_t entropy() override {
         constexpr int kCpuidRdrandBit = 30;
         uint64_t value = 0;
@@ -66,7 +67,7 @@ class Kernel final : public Platform {
         return has_rdrand && cpu::read_random(value) ? value : cpu::read_tsc();
     }
 
-   private:
+ private:
     const BootInformation& boot_;
     FixedString<48> cpu_name_;
 };
@@ -101,19 +102,24 @@ Result<void> read_options(const BootInformation& boot) {
 
     const size_t size = fw_cfg_read(kFwCfgCommandLine, fw_cfg_command_line);
     if (size > kMaxCommandLine) {
-        return invalid("fw_cfg {} has {} bytes; at most {} are read", kFwCfgCommandLine, size, kMaxCommandLine);
+        return invalid("fw_cfg {} has {} bytes; at most {} are read", kFwCfgCommandLine, size,
+                       kMaxCommandLine);
     }
     return options.parse_command_line({fw_cfg_command_line, size});
 }
 
 void log_machine(Kernel& kernel, const BootInformation& boot) {
-    LogRecord(serial_log, "cpu").field("name", kernel.cpu_name()).field("features", describe(features).view());
+    LogRecord(serial_log, "cpu")
+        .field("name", kernel.cpu_name())
+        .field("features", describe(features).view());
     LogRecord(serial_log, "memory")
         .field("ram", boot.ram_bytes)
         .field("free", frames().free_bytes())
         .field("largest_free", frames().largest_free_run())
         .field("image", kernel.memory_use().image);
-    LogRecord(serial_log, "clock").field("tsc_hz", tsc_clock.frequency_hz()).field("source", tsc_clock.source());
+    LogRecord(serial_log, "clock")
+        .field("tsc_hz", tsc_clock.frequency_hz())
+        .field("source", tsc_clock.source());
 }
 
 /// The models to try, the preferred one first.
@@ -132,7 +138,8 @@ Candidates find_models(const BootInformation& boot) {
             .field("reason", "GRUB loaded no module named model; add `module2 FILE model` to grub.cfg");
     }
     found.sources[found.count++] = {
-        "embedded", "embedded",
+        "embedded",
+        "embedded",
         {bareflow_embedded_model, bytes_between(bareflow_embedded_model, bareflow_embedded_model_end)}};
     return found;
 }

@@ -9,12 +9,13 @@
 namespace bareflow {
 namespace {
 
-constexpr uint64_t kLowMemoryEnd = 0x100000;  ///< below lie firmware data, and later the other cores' trampoline
+constexpr uint64_t kLowMemoryEnd =
+    0x100000;  ///< below lie firmware data, and later the other cores' trampoline
 
 /// A global that is constructed when its time has come; it is never destroyed.
 template <typename T>
 class Late {
-   public:
+ public:
     T& emplace(T&& value) { return *(pointer_ = new (storage_) T(std::move(value))); }
     template <typename... Arguments>
     T& construct(Arguments&&... arguments) {
@@ -27,18 +28,18 @@ class Late {
     }
     T* operator->() { return &**this; }
 
-   private:
+ private:
     alignas(T) unsigned char storage_[sizeof(T)] = {};
     T* pointer_ = nullptr;
 };
 
 class IdentityMemory final : public PhysicalMemory {
-   public:
+ public:
     void* at(PhysicalAddress address) override { return reinterpret_cast<void*>(address); }
 };
 
 class CpuTlb final : public TlbFlusher {
-   public:
+ public:
     void flush_page(uint64_t virtual_address) override { cpu::invalidate_page(virtual_address); }
     void flush_all() override { cpu::write_cr3(cpu::read_cr3()); }
 };
@@ -61,7 +62,8 @@ struct RamRanges {
 
     explicit RamRanges(const BootInformation& boot) {
         for (const MemoryRange& usable : boot.usable_ranges()) {
-            const uint64_t start = std::max(page_ceiling(usable.start), kFrameSize), end = page_floor(usable.end());
+            const uint64_t start = std::max(page_ceiling(usable.start), kFrameSize),
+                           end = page_floor(usable.end());
             if (start < end) ranges[count++] = {start, end - start};
         }
         std::sort(ranges, ranges + count, [](const auto& a, const auto& b) { return a.start < b.start; });
@@ -115,7 +117,8 @@ Result<void> initialise_memory(const BootInformation& boot, const CpuFeatures& c
     MemoryRange reserved[BootInformation::kMaxModules + 3];
     size_t reserved_count = 0;
     reserved[reserved_count++] = {0, kLowMemoryEnd};
-    reserved[reserved_count++] = {address_of(__image_start), static_cast<uint64_t>(__image_end - __image_start)};
+    reserved[reserved_count++] = {address_of(__image_start),
+                                  static_cast<uint64_t>(__image_end - __image_start)};
     reserved[reserved_count++] = {address_of(boot.self.data()), boot.self.size()};
     for (const BootModule& module : boot.module_list()) {
         reserved[reserved_count++] = {address_of(module.bytes.data()), module.bytes.size()};
@@ -127,7 +130,8 @@ Result<void> initialise_memory(const BootInformation& boot, const CpuFeatures& c
     for (size_t i = 0; i < ram.count; ++i) {
         TRY(address_space_->map(ram.ranges[i].start, ram.ranges[i].start, ram.ranges[i].size, kReadWrite));
     }
-    TRY(map_missing(address_of(__image_start), static_cast<uint64_t>(__image_end - __image_start), kReadWrite));
+    TRY(map_missing(address_of(__image_start), static_cast<uint64_t>(__image_end - __image_start),
+                    kReadWrite));
     TRY(map_kernel_and_modules(boot));
     cpu::write_cr3(address_space_->root());
     paging_ready = true;

@@ -6,7 +6,14 @@ namespace bareflow {
 namespace {
 
 // Tag types (3.6.x).
-enum class TagType : uint32_t { kEnd = 0, kCommandLine = 1, kModule = 3, kMemoryMap = 6, kAcpiOld = 14, kAcpiNew = 15 };
+enum class TagType : uint32_t {
+    kEnd = 0,
+    kCommandLine = 1,
+    kModule = 3,
+    kMemoryMap = 6,
+    kAcpiOld = 14,
+    kAcpiNew = 15
+};
 
 struct TagHeader {
     uint32_t type, size;
@@ -30,7 +37,9 @@ constexpr uint32_t kMemoryAvailable = 1, kMemoryAcpi = 3, kMemoryAcpiNvs = 4;
 constexpr uint64_t kTagAlignment = 8;
 constexpr uint32_t kMaxInformationSize = 1u << 20;
 
-ByteSpan bytes_at(uint64_t address, uint64_t size) { return {reinterpret_cast<const uint8_t*>(address), size}; }
+ByteSpan bytes_at(uint64_t address, uint64_t size) {
+    return {reinterpret_cast<const uint8_t*>(address), size};
+}
 
 std::string_view text_of(ByteSpan bytes) {
     std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -58,7 +67,8 @@ void add_memory_map(BootInformation& info, ByteSpan body) {
 void add_module(BootInformation& info, ByteSpan body) {
     ByteReader reader(body);
     const auto header = reader.read<ModuleHeader>();
-    if (!reader.ok() || header.end < header.start || info.module_count == BootInformation::kMaxModules) return;
+    if (!reader.ok() || header.end < header.start || info.module_count == BootInformation::kMaxModules)
+        return;
     info.modules[info.module_count++] = {trimmed(text_of(reader.take(reader.left()))),
                                          bytes_at(header.start, header.end - header.start)};
 }
@@ -74,13 +84,16 @@ ByteSpan BootInformation::module(std::string_view name) const {
 
 Result<BootInformation> parse_boot_information(uint32_t magic, uint64_t address) {
     if (magic != kMultiboot2BootMagic) {
-        return invalid("boot: the loader left magic 0x{:x} in EAX, not Multiboot2's; boot this kernel with GRUB's "
-                       "multiboot2 command", magic);
+        return invalid(
+            "boot: the loader left magic 0x{:x} in EAX, not Multiboot2's; boot this kernel with GRUB's "
+            "multiboot2 command",
+            magic);
     }
     InformationHeader header;
     __builtin_memcpy(&header, reinterpret_cast<const void*>(address), sizeof header);
     if (header.total_size < sizeof header || header.total_size > kMaxInformationSize) {
-        return invalid("boot: Multiboot2 information at 0x{:x} says it has {} bytes", address, header.total_size);
+        return invalid("boot: Multiboot2 information at 0x{:x} says it has {} bytes", address,
+                       header.total_size);
     }
     BootInformation info;
     info.self = bytes_at(address, header.total_size);
@@ -89,18 +102,29 @@ Result<BootInformation> parse_boot_information(uint32_t magic, uint64_t address)
         TagHeader tag;
         __builtin_memcpy(&tag, info.self.data() + offset, sizeof tag);
         if (tag.size < sizeof tag || !fits(offset, tag.size, info.self.size())) {
-            return invalid("boot: Multiboot2 tag of type {} at offset {} has size {}", tag.type, offset, tag.size);
+            return invalid("boot: Multiboot2 tag of type {} at offset {} has size {}", tag.type, offset,
+                           tag.size);
         }
         ByteSpan body = info.self.subspan(offset + sizeof tag, tag.size - sizeof tag);
         switch (static_cast<TagType>(tag.type)) {
-            case TagType::kEnd: offset = info.self.size(); continue;
-            case TagType::kCommandLine: info.command_line = text_of(body); break;
-            case TagType::kModule: add_module(info, body); break;
-            case TagType::kMemoryMap: add_memory_map(info, body); break;
+            case TagType::kEnd:
+                offset = info.self.size();
+                continue;
+            case TagType::kCommandLine:
+                info.command_line = text_of(body);
+                break;
+            case TagType::kModule:
+                add_module(info, body);
+                break;
+            case TagType::kMemoryMap:
+                add_memory_map(info, body);
+                break;
             case TagType::kAcpiOld:
                 if (info.rsdp.empty()) info.rsdp = body;
                 break;
-            case TagType::kAcpiNew: info.rsdp = body; break;
+            case TagType::kAcpiNew:
+                info.rsdp = body;
+                break;
         }
         offset += (tag.size + kTagAlignment - 1) / kTagAlignment * kTagAlignment;
     }

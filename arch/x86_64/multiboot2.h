@@ -22,13 +22,13 @@ struct BootInformation {
     static constexpr size_t kMaxRanges = 64, kMaxModules = 8;
 
     std::string_view command_line;
-    ByteSpan self;              ///< the information block, to be left alone
-    ByteSpan rsdp;              ///< ACPI's root pointer, the newest version given; empty if none
+    ByteSpan self;  ///< the information block, to be left alone
+    ByteSpan rsdp;  ///< ACPI's root pointer, the newest version given; empty if none
     MemoryRange usable[kMaxRanges];
     size_t usable_count = 0;
     MemoryRange acpi[kMaxRanges];  ///< ACPI tables and NVS: not usable, but to be read
     size_t acpi_count = 0;
-    uint64_t ram_bytes = 0;     ///< sum of usable
+    uint64_t ram_bytes = 0;  ///< sum of usable
     BootModule modules[kMaxModules];
     size_t module_count = 0;
 

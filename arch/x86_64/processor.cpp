@@ -26,7 +26,8 @@ uint64_t RunningCpu::xcr0() const { return cpu::read_xcr0(); }
 CpuFeatures cpu_detect_features() {
     const RunningCpu reader;
     const CpuFeatures supported = cpu_detect_features(reader);
-    cpu::write_cr0((cpu::read_cr0() & ~cpu::kCr0Emulation) | cpu::kCr0MonitorCoprocessor | cpu::kCr0WriteProtect);
+    cpu::write_cr0((cpu::read_cr0() & ~cpu::kCr0Emulation) | cpu::kCr0MonitorCoprocessor |
+                   cpu::kCr0WriteProtect);
     uint64_t cr4 = cpu::read_cr4() | cpu::kCr4OsFxsr | cpu::kCr4OsXmmExceptions;
     if (supported.xsave) cr4 |= cpu::kCr4OsXsave;
     if (supported.smep) cr4 |= cpu::kCr4Smep;

@@ -7,7 +7,7 @@ namespace bareflow {
 
 /// The running processor's CPUID and XCR0.
 class RunningCpu final : public CpuidReader {
-   public:
+ public:
     CpuidRegisters cpuid(uint32_t leaf, uint32_t subleaf) const override;
     uint64_t xcr0() const override;
 };

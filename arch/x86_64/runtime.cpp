@@ -27,7 +27,8 @@ void* memcpy(void* __restrict to, const void* __restrict from, size_t size) {
 void* memmove(void* to, const void* from, size_t size) {
     auto* d = static_cast<uint8_t*>(to);
     auto* s = static_cast<const uint8_t*>(from);
-    if (reinterpret_cast<uintptr_t>(d) - reinterpret_cast<uintptr_t>(s) >= size) return memcpy(to, from, size);
+    if (reinterpret_cast<uintptr_t>(d) - reinterpret_cast<uintptr_t>(s) >= size)
+        return memcpy(to, from, size);
     while (size >= kVector) {
         size -= kVector;
         *reinterpret_cast<Vector*>(d + size) = *reinterpret_cast<const Vector*>(s + size);
@@ -77,7 +78,8 @@ size_t strlen(const char* text) {
 namespace std {
 [[noreturn]] void __throw_out_of_range_fmt(const char* format, ...) { PANIC(format); }
 [[noreturn]] void __throw_length_error(const char* what) { PANIC(what); }
-[[noreturn]] void __glibcxx_assert_fail(const char* file, int line, const char*, const char* condition) noexcept {
+[[noreturn]] void __glibcxx_assert_fail(const char* file, int line, const char*,
+                                        const char* condition) noexcept {
     ::bareflow::panic(condition, file, line);
 }
 }  // namespace std

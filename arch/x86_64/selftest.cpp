@@ -3,7 +3,8 @@
 namespace bareflow {
 
 Result<void> run_selftest(std::string_view name, Platform&) {
-    return Error::make(ErrorCode::kUnsupported, "option test={} needs the test kernel (build/bareflow-test.elf)", name);
+    return Error::make(ErrorCode::kUnsupported,
+                       "option test={} needs the test kernel (build/bareflow-test.elf)", name);
 }
 
 }  // namespace bareflow

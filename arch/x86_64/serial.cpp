@@ -25,6 +25,8 @@ constinit SerialPort log_port_{SerialPort::kCom2};
 SerialPort& console_port() { return console_port_; }
 SerialPort& log_port() { return log_port_; }
 
+void SerialLog::write_line(std::string_view line) { log_port().write(line); }
+
 void SerialPort::initialise() {
     cpu::out8(base_ + kInterruptEnable, 0);
     cpu::out8(base_ + kLineControl, kLineDivisorLatch);

@@ -10,7 +10,7 @@
 namespace bareflow {
 
 class SerialPort {
-   public:
+ public:
     static constexpr uint16_t kCom1 = 0x3F8, kCom2 = 0x2F8;
     constexpr explicit SerialPort(uint16_t base) : base_(base) {}
 
@@ -24,10 +24,16 @@ class SerialPort {
     /// Waits until the last bit has left the wire.
     void flush();
 
-   private:
+ private:
     void write_byte(uint8_t byte);
     uint16_t base_;
     bool present_ = false;
+};
+
+/// Log records go to COM2.
+class SerialLog final : public LogSink {
+ public:
+    void write_line(std::string_view line) override;
 };
 
 /// The two ports, initialised first of all things in kernel_main.

@@ -8,7 +8,9 @@ smallest and the largest, and the same for each phase. With --limit, ends with 1
 """
 
 import argparse
+import os
 import pathlib
+import selectors
 import statistics
 import subprocess
 import sys
@@ -18,25 +20,57 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OPTIONS = '-p "Once upon a time" -n 8 --temp 0'
 LAST = "first_token"
+START_MARK = b"\x02BAREFLOW\x02"  # arch/x86_64/console.h
 SUCCESS = 33
 
 
+class Port:
+    """A serial port of the machine, read line by line as the lines come."""
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+        self.rest = b""
+        os.set_blocking(pipe.fileno(), False)
+
+    def lines(self):
+        """The lines that came since the last call; None at the end."""
+        data = self.pipe.read(65536)
+        if not data:
+            return None
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        return lines
+
+
 def boot(iso, command_line):
-    """Boots once; returns [(event, seconds since QEMU was started)], in the order in which they came."""
+    """Boots once; returns {event: seconds since QEMU was started} in the order in which they came."""
     # As iso/boot.sh starts it (build_qemu_command there).
     command = ["qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot",
                "-machine", "q35", "-m", "512", "-smp", "1", "-accel", "tcg,thread=multi", "-cpu", "max",
                "-drive", f"if=none,id=boot,format=raw,media=cdrom,readonly=on,file={iso}",
-               "-device", "ide-cd,drive=boot,bootindex=0", "-serial", "null", "-serial", "stdio",
+               "-device", "ide-cd,drive=boot,bootindex=0", "-serial", "stdio", "-serial", "file:/dev/stderr",
                "-device", "isa-debug-exit,iobase=0xf4", "-fw_cfg", f"name=opt/bareflow/cmdline,file={command_line}"]
     began = time.monotonic()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    events, log = [], b""
-    for line in process.stdout:
-        events.append((line.split()[0].decode() if line.split() else "", time.monotonic() - began))
-        log += line
-    events.append(("end of QEMU", time.monotonic() - began))
-    if process.wait() != SUCCESS or LAST not in dict(events):
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    events, log = {}, b""
+    ports = selectors.DefaultSelector()
+    ports.register(process.stdout, selectors.EVENT_READ, (Port(process.stdout), "console"))
+    ports.register(process.stderr, selectors.EVENT_READ, (Port(process.stderr), "log"))
+    while ports.get_map():
+        for key, _ in ports.select():
+            now = time.monotonic() - began
+            port, name = key.data
+            lines = port.lines()
+            if lines is None:
+                ports.unregister(key.fileobj)
+                continue
+            for line in lines:
+                if name == "log":
+                    log += line + b"\n"
+                    events.setdefault(line.partition(b" ")[0].decode(errors="replace"), now)
+                elif line.endswith(START_MARK):
+                    events["kernel starts"] = now
+    events["end of QEMU"] = time.monotonic() - began
+    if process.wait() != SUCCESS or LAST not in events:
         sys.exit(f"boot_time.py: the machine ended with {process.returncode}; its log:\n{log.decode(errors='replace')}")
     return events
 
@@ -54,11 +88,11 @@ def main():
         command_line.write(OPTIONS)
         command_line.flush()
         boot(given.iso, command_line.name)  # warms the page cache
-        runs = [dict(reversed(boot(given.iso, command_line.name))) for _ in range(given.runs)]
+        runs = [boot(given.iso, command_line.name) for _ in range(given.runs)]
 
     print(f"seconds from the start of QEMU (q35, BIOS, TCG), {given.runs} runs, {OPTIONS}")
     print(f"{'':20} median    min    max")
-    for event in reversed(runs[0]):
+    for event in runs[0]:
         seconds = [run[event] for run in runs if event in run]
         print(f"{event:20} {statistics.median(seconds):6.3f} {min(seconds):6.3f} {max(seconds):6.3f}")
     median = statistics.median(run[LAST] for run in runs)

@@ -11,7 +11,7 @@ PROMPT = r"\n> "
 @pytest.fixture(params=["machine", "host"])
 def chat(request, machine, host):
     """A started chat: the launcher's, then the host program's."""
-    options = ["-n", "150", "--temp", "0.8", "--seed", "1"]
+    options = ["-n", "50", "--temp", "0.8", "--seed", "1"]
     command = machine.command(options, timeout=120)[0] if request.param == "machine" else host.command(options)
     with Terminal(command) as terminal:
         terminal.expect(PROMPT, 30)

@@ -11,7 +11,7 @@ namespace {
 
 /// Builds a boot information block tag by tag, as a loader would.
 class Block {
-   public:
+ public:
     Block() { bytes_.resize(8); }
     Block& tag(uint32_t type, const std::string& body) {
         const uint32_t header[2] = {type, static_cast<uint32_t>(8 + body.size())};
@@ -45,7 +45,7 @@ class Block {
     }
     std::vector<uint8_t>& bytes() { return bytes_; }
 
-   private:
+ private:
     void append(const void* data, size_t size) {
         auto* p = static_cast<const uint8_t*>(data);
         bytes_.insert(bytes_.end(), p, p + size);

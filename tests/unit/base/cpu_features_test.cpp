@@ -83,27 +83,32 @@ RecordedCpu athlon64() {
     return cpu;
 }
 
-std::string features_of(const RecordedCpu& cpu) { return std::string(describe(cpu_detect_features(cpu)).view()); }
+std::string features_of(const RecordedCpu& cpu) {
+    return std::string(describe(cpu_detect_features(cpu)).view());
+}
 
 TEST(CpuFeatures, OfRecordedProcessorsAreRecognised) {
     EXPECT_EQ(features_of(zen3_guest()),
               "sse2 sse3 ssse3 sse4_1 sse4_2 avx avx2 fma f16c bmi2 erms xsave nx smep smap umip page_1g "
               "invariant_tsc x2apic hypervisor");
     EXPECT_EQ(features_of(haswell()),
-              "sse2 sse3 ssse3 sse4_1 sse4_2 avx avx2 fma f16c bmi2 erms xsave nx smep page_1g invariant_tsc x2apic");
+              "sse2 sse3 ssse3 sse4_1 sse4_2 avx avx2 fma f16c bmi2 erms xsave nx smep page_1g invariant_tsc "
+              "x2apic");
     EXPECT_EQ(features_of(skylake_x()),
-              "sse2 sse3 ssse3 sse4_1 sse4_2 avx avx2 fma f16c bmi2 erms avx512f avx512bw avx512dq avx512vl xsave nx "
+              "sse2 sse3 ssse3 sse4_1 sse4_2 avx avx2 fma f16c bmi2 erms avx512f avx512bw avx512dq avx512vl "
+              "xsave nx "
               "smep smap page_1g invariant_tsc x2apic");
     EXPECT_EQ(features_of(athlon64()), "sse2 nx");
 }
 
 TEST(CpuFeatures, Avx512NeedsAllItsStateEnabled) {
-    for (uint64_t xcr0 : {uint64_t{0x07}, uint64_t{0x27}, uint64_t{0x67}, uint64_t{0xA7}, uint64_t{0xC7}, uint64_t{0xE1},
-                          uint64_t{0xE3}, uint64_t{0xE5}}) {
+    for (uint64_t xcr0 : {uint64_t{0x07}, uint64_t{0x27}, uint64_t{0x67}, uint64_t{0xA7}, uint64_t{0xC7},
+                          uint64_t{0xE1}, uint64_t{0xE3}, uint64_t{0xE5}}) {
         RecordedCpu cpu = skylake_x();
         cpu.xcr0_value = xcr0;
         const CpuFeatures f = cpu_detect_features(cpu);
-        EXPECT_FALSE(f.avx512f || f.avx512bw || f.avx512dq || f.avx512vl || f.avx512_vnni) << std::hex << xcr0;
+        EXPECT_FALSE(f.avx512f || f.avx512bw || f.avx512dq || f.avx512vl || f.avx512_vnni)
+            << std::hex << xcr0;
         const bool avx_enabled = (xcr0 & 6) == 6;
         EXPECT_EQ(f.avx, avx_enabled) << std::hex << xcr0;
         EXPECT_EQ(f.avx2 && f.fma && f.f16c, avx_enabled) << std::hex << xcr0;

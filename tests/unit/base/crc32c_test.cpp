@@ -8,7 +8,9 @@
 namespace bareflow {
 namespace {
 
-ByteSpan bytes_of(std::string_view text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
+ByteSpan bytes_of(std::string_view text) {
+    return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
 
 // RFC 3720 appendix B.4, and the catalogue's check value.
 TEST(Crc32c, GivesThePublishedCheckValues) {

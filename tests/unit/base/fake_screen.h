@@ -13,9 +13,10 @@
 namespace bareflow {
 
 class FakeScreen : public Terminal {
-   public:
+ public:
     /// `width` real columns; the screen says that it has `said` (0: the same).
-    explicit FakeScreen(uint32_t width = 80, uint32_t said = 0) : width_(width), said_(said == 0 ? width : said) {
+    explicit FakeScreen(uint32_t width = 80, uint32_t said = 0)
+        : width_(width), said_(said == 0 ? width : said) {
         rows_.emplace_back(width_);
     }
 
@@ -44,7 +45,7 @@ class FakeScreen : public Terminal {
     std::string written;
     int bells = 0;
 
-   private:
+ private:
     // Widths of the few characters that the tests use, written down here and not taken from the code under test.
     static size_t width_of(std::string_view character) {
         for (std::string_view wide : {"世", "界", "中", "😀"}) {
@@ -105,14 +106,29 @@ class FakeScreen : public Terminal {
         const size_t count = number == 0 ? 1 : number;
         pending_wrap_ = false;
         switch (text[i]) {
-            case 'A': row_ -= std::min(row_, count); break;
-            case 'B': row_ = std::min(row_ + count, rows_.size() - 1); break;
-            case 'C': column_ = std::min(column_ + count, width_ - 1); break;
-            case 'D': column_ -= std::min(column_, count); break;
-            case 'H': row_ = column_ = 0; break;
-            case 'J': rows_.resize(row_ + 1); [[fallthrough]];
-            case 'K': for (size_t c = column_; c < width_; ++c) rows_[row_][c] = " "; break;
-            default: ADD_FAILURE() << "unknown sequence " << text.substr(0, i + 1);
+            case 'A':
+                row_ -= std::min(row_, count);
+                break;
+            case 'B':
+                row_ = std::min(row_ + count, rows_.size() - 1);
+                break;
+            case 'C':
+                column_ = std::min(column_ + count, width_ - 1);
+                break;
+            case 'D':
+                column_ -= std::min(column_, count);
+                break;
+            case 'H':
+                row_ = column_ = 0;
+                break;
+            case 'J':
+                rows_.resize(row_ + 1);
+                [[fallthrough]];
+            case 'K':
+                for (size_t c = column_; c < width_; ++c) rows_[row_][c] = " ";
+                break;
+            default:
+                ADD_FAILURE() << "unknown sequence " << text.substr(0, i + 1);
         }
         return i + 1;
     }

@@ -25,7 +25,8 @@ TEST(Format, WritesEachTypeInItsPlainForm) {
     EXPECT_EQ(formatted("{}", std::numeric_limits<uint64_t>::max()), "18446744073709551615");
     EXPECT_EQ(formatted("{}", static_cast<uint8_t>(200)), "200");
     EXPECT_EQ(formatted("{}|{}|{}", 'a', true, false), "a|true|false");
-    EXPECT_EQ(formatted("{}{}{}", "char*", std::string_view(" view "), std::string("string")), "char* view string");
+    EXPECT_EQ(formatted("{}{}{}", "char*", std::string_view(" view "), std::string("string")),
+              "char* view string");
     EXPECT_EQ(formatted("{}", Fruit::kApple), "3");
     EXPECT_EQ(formatted("{}", reinterpret_cast<const void*>(0xB8000)), "b8000");
 }
@@ -33,7 +34,8 @@ TEST(Format, WritesEachTypeInItsPlainForm) {
 TEST(Format, AgreesWithPrintfOnWidthsAndBases) {
     for (int64_t value : {int64_t{0}, int64_t{7}, int64_t{-7}, int64_t{1} << 40, -(int64_t{1} << 40)}) {
         char expected[100];
-        snprintf(expected, sizeof expected, "[%6ld|%-6ld|%06ld|%lx|%016lx]", value, value, value, value, value);
+        snprintf(expected, sizeof expected, "[%6ld|%-6ld|%06ld|%lx|%016lx]", value, value, value, value,
+                 value);
         EXPECT_EQ(formatted("[{:6}|{:<6}|{:06}|{:x}|{:016x}]", value, value, value, value, value), expected);
     }
 }
@@ -62,8 +64,8 @@ TEST(Format, DoublesAgreeWithPrintf) {
             ASSERT_EQ(formatted(pattern, value), expected) << std::hexfloat << value;
         }
     };
-    for (double value : {0.0, -0.0, 0.5, 1.5, 2.5, -2.5, 0.15, 0.285, 1.005, 0.999999, 9.9999999999, 1e-9, 4.9e-324,
-                         5e-10, 1e15, 1.7e19, 123456789.125, 0.0625, 1.0 / 3}) {
+    for (double value : {0.0, -0.0, 0.5, 1.5, 2.5, -2.5, 0.15, 0.285, 1.005, 0.999999, 9.9999999999, 1e-9,
+                         4.9e-324, 5e-10, 1e15, 1.7e19, 123456789.125, 0.0625, 1.0 / 3}) {
         check(value);
     }
     for (int i = 0; i < 20000; ++i) {

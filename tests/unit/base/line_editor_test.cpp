@@ -75,7 +75,9 @@ TEST(LineEditor, EditsByKeys) {
         {"abc" + kLeft + kLeft + kLeft + kLeft + "x", "x|abc"},
         {"abc" + kLeft + kRight + kRight, "abc|"},
         {"abc" + kHome, "|abc"},
-        {"abc\x01" "x\x05y", "xabcy|"},
+        {"abc\x01"
+         "x\x05y",
+         "xabcy|"},
         {"abc\x1b[1~", "|abc"},
         {"abc\x1b[7~", "|abc"},
         {"abc\x1bOH", "|abc"},
@@ -90,37 +92,57 @@ TEST(LineEditor, EditsByKeys) {
         {"one two" + kLeft + kLeft + "\x15", "|wo"},
         {"one two  \x17", "one |"},
         {"one two" + kLeft + "\x17", "one |o"},
-        {"one two\x1b" "b", "one |two"},
+        {"one two\x1b"
+         "b",
+         "one |two"},
         {"one two\x1b[1;5D\x1b[1;5D", "|one two"},
-        {"one two\x01\x1b" "f", "one| two"},
+        {"one two\x01\x1b"
+         "f",
+         "one| two"},
         {"one two\x01\x1b[1;3C\x1b[1;5C", "one two|"},
         {"one two\x1b[1;2D", "one tw|o"},
-        {"one two\x01\x1b" "d", "| two"},
+        {"one two\x01\x1b"
+         "d",
+         "| two"},
         {"one two\x1b\x7f", "one |"},
-        {"Gr\xC3\xBC\xC3\x9F" "e\x7f\x7f", "Gr\xC3\xBC|"},
+        {"Gr\xC3\xBC\xC3\x9F"
+         "e\x7f\x7f",
+         "Gr\xC3\xBC|"},
         {"世界" + kLeft + "x", "世x|界"},
-        {"e\u0301x" + kLeft + "\x7f", "|x"},          // a letter goes with its accent
+        {"e\u0301x" + kLeft + "\x7f", "|x"},  // a letter goes with its accent
         {"e\u0301" + kLeft, "|e\u0301"},
         {"a\tb", "a b|"},
-        {"a\x1b[5~\x1b[6~\x1b[2~\x1b[15~b", "ab|"},     // page keys, insert, F5
-        {"a\x1b[[Ab\x1bOPc", "abc|"},                     // F1 of the Linux console, of xterm
-        {"a\x1b[?25h\x1b[>0;95;0cb", "ab|"},             // a terminal's answers
+        {"a\x1b[5~\x1b[6~\x1b[2~\x1b[15~b", "ab|"},  // page keys, insert, F5
+        {"a\x1b[[Ab\x1bOPc", "abc|"},                // F1 of the Linux console, of xterm
+        {"a\x1b[?25h\x1b[>0;95;0cb", "ab|"},         // a terminal's answers
         {"a\x1b[99999999999999999999~b", "ab|"},
         {"a\x1b\x1b[Db", "b|a"},
-        {"a\x00\x1d\x1f" "b", "a|"},                       // (the literal ends at its NUL)
-        {"a\x1d\x1f" "b", "ab|"},
-        {"a\xFF" "b\xC3(\xE2\x82" "c", "ab(c|"},             // malformed UTF-8 is dropped
-        {"a\xC2\x9B" "31mb", "a31mb|"},                     // C1 controls are no text
+        {"a\x00\x1d\x1f"
+         "b",
+         "a|"},  // (the literal ends at its NUL)
+        {"a\x1d\x1f"
+         "b",
+         "ab|"},
+        {"a\xFF"
+         "b\xC3(\xE2\x82"
+         "c",
+         "ab(c|"},  // malformed UTF-8 is dropped
+        {"a\xC2\x9B"
+         "31mb",
+         "a31mb|"},  // C1 controls are no text
         {"a\xC3\x1b[Db", "b|a"},
         {"\x1b[200~two\rlines\x1b[201~", "two lines|"},
         {"\x1b[200~two\r\nlines\x1b[201~", "two lines|"},
-        {"a\x0c" "b", "ab|"},
+        {"a\x0c"
+         "b",
+         "ab|"},
     };
     for (const auto& expected : cases) {
         Desk desk;
         ASSERT_EQ(desk.type(expected.keys), Event::kNone) << testing::PrintToString(expected.keys);
         std::string shown = kPrompt + std::string(desk.editor.line());
-        shown = shown.substr(0, shown.find_last_not_of(' ') + 1);  // the screen does not tell blanks at the end
+        shown =
+            shown.substr(0, shown.find_last_not_of(' ') + 1);  // the screen does not tell blanks at the end
         EXPECT_EQ(desk.screen.text(), shown) << testing::PrintToString(expected.keys);
         EXPECT_EQ(desk.marked(), expected.line) << testing::PrintToString(expected.keys);
     }
@@ -170,7 +192,9 @@ TEST(LineEditor, HistoryBringsLinesBack) {
     EXPECT_EQ(desk.editor.line(), "draft");
     desk.type(kDown);
     EXPECT_EQ(desk.screen.bells, 2);
-    EXPECT_EQ(desk.enter("\x10" "!"), "second!");
+    EXPECT_EQ(desk.enter("\x10"
+                         "!"),
+              "second!");
     EXPECT_EQ(desk.enter(kUp + kUp), "second");  // an edited copy leaves the original alone
 }
 
@@ -339,7 +363,8 @@ TEST(LineEditor, RandomEditingAgreesWithAPlainModelOnScreensOfManyWidths) {
                 std::string expected;
                 for (const std::string& c : model) expected += c;
                 ASSERT_EQ(desk.editor.line(), expected);
-                ASSERT_EQ(desk.screen.text(), laid_out(model, said)) << "width " << width << ", step " << step;
+                ASSERT_EQ(desk.screen.text(), laid_out(model, said))
+                    << "width " << width << ", step " << step;
             }
             desk.type("!");  // where the cursor was
             model.insert(model.begin() + static_cast<ptrdiff_t>(at), "!");
@@ -364,7 +389,8 @@ TEST(LineEditor, AnyBytesAtAllLeaveAWellFormedLine) {
     LineEditor editor = LineEditor::make(screen, allocator).take();
     editor.start(kPrompt);
     for (int i = 0; i < 200000; ++i) {
-        const auto byte = static_cast<uint8_t>(random() % 3 == 0 ? "\x1b[;~0123ABCDOHF\r\n"[random() % 17] : random());
+        const auto byte =
+            static_cast<uint8_t>(random() % 3 == 0 ? "\x1b[;~0123ABCDOHF\r\n"[random() % 17] : random());
         if (editor.feed(byte) != Event::kNone) editor.start(kPrompt);
         if (i % 64 != 0) continue;
         for (std::string_view line = editor.line(); !line.empty();) {
@@ -382,9 +408,10 @@ TEST(CharWidth, KnowsTheCommonCases) {
         uint32_t code_point;
         unsigned columns;
     } cases[] = {
-        {"a", 'a', 1},          {"ß", 0xDF, 1},     {"я", 0x44F, 1},     {"\u0301", 0x301, 0}, {"\u200D", 0x200D, 0},
-        {"\uFE0F", 0xFE0F, 0},  {"世", 0x4E16, 2},  {"한", 0xD55C, 2},   {"ア", 0x30A2, 2},    {"Ａ", 0xFF21, 2},
-        {"😀", 0x1F600, 2},     {"€", 0x20AC, 1},   {"“", 0x201C, 1},    {"𠀀", 0x20000, 2},
+        {"a", 'a', 1},         {"ß", 0xDF, 1},        {"я", 0x44F, 1},   {"\u0301", 0x301, 0},
+        {"\u200D", 0x200D, 0}, {"\uFE0F", 0xFE0F, 0}, {"世", 0x4E16, 2}, {"한", 0xD55C, 2},
+        {"ア", 0x30A2, 2},     {"Ａ", 0xFF21, 2},     {"😀", 0x1F600, 2}, {"€", 0x20AC, 1},
+        {"“", 0x201C, 1},      {"𠀀", 0x20000, 2},
     };
     for (const auto& c : cases) {
         EXPECT_EQ(code_point_of(c.character), c.code_point) << c.character;

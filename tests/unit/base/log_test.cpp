@@ -46,7 +46,11 @@ std::vector<std::pair<std::string, std::string>> parsed(const std::string& line)
 
 TEST(LogRecord, IsOneLineOfKeysAndValues) {
     Lines sink;
-    LogRecord(sink, "model").field("source", "embedded").field("bytes", 123u).field("ms", 1.25).field("ok", true);
+    LogRecord(sink, "model")
+        .field("source", "embedded")
+        .field("bytes", 123u)
+        .field("ms", 1.25)
+        .field("ok", true);
     EXPECT_THAT(sink.lines, testing::ElementsAre("model source=embedded bytes=123 ms=1.250 ok=true\n"));
 }
 
@@ -61,8 +65,8 @@ TEST(LogRecord, IsSentWhenItGoesOutOfScopeAndNotBefore) {
 }
 
 TEST(LogRecord, AnyTextComesBackFromItsQuotes) {
-    for (std::string value : {"", "two words", "say \"hi\"", "a\\b", "a=b", "line\nbreak\ttab", "\x7F\x01", "Grüße 世界",
-                              "plain", "\xFF malformed \xC3", "\\x41", "\"", "\\"}) {
+    for (std::string value : {"", "two words", "say \"hi\"", "a\\b", "a=b", "line\nbreak\ttab", "\x7F\x01",
+                              "Grüße 世界", "plain", "\xFF malformed \xC3", "\\x41", "\"", "\\"}) {
         Lines sink;
         LogRecord(sink, "e").field("key", value).field("after", 1);
         ASSERT_EQ(sink.lines.size(), 1u);

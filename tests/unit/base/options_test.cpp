@@ -16,7 +16,8 @@ std::string message_of(const Result<void>& result) {
 
 /// Options read from a command line, together with the bytes they look into.
 struct CommandLine {
-    explicit CommandLine(std::string text) : line(std::move(text)), result(options.parse_command_line(line)) {}
+    explicit CommandLine(std::string text)
+        : line(std::move(text)), result(options.parse_command_line(line)) {}
     std::string line;
     Options options;
     Result<void> result;
@@ -35,7 +36,8 @@ TEST(Options, DefaultsAreThoseOfTheDesign) {
 }
 
 TEST(Options, ReadsEverySyntaxOfACommandLine) {
-    CommandLine c("-p 'Once upon' -n 100 --temp 0 --top-k=7 top-p=0.5 --min-p .25 repeat-penalty=1.5 seed=42 -c 64");
+    CommandLine c(
+        "-p 'Once upon' -n 100 --temp 0 --top-k=7 top-p=0.5 --min-p .25 repeat-penalty=1.5 seed=42 -c 64");
     ASSERT_TRUE(c.result.ok()) << message_of(c.result);
     EXPECT_EQ(c.options.prompt, "Once upon");
     EXPECT_TRUE(c.options.has_prompt);
@@ -57,10 +59,12 @@ TEST(Options, UnquotesValues) {
     } cases[] = {
         {R"(-p "Lily said \"hi\"\n")", "Lily said \"hi\"\n"},
         {R"(prompt="Grüße, 世界")", "Grüße, 世界"},
-        {R"("prompt=Once upon")", "Once upon"},  // GRUB quotes whole words
+        {R"("prompt=Once upon")", "Once upon"},    // GRUB quotes whole words
         {R"(prompt=Lily\'s\ dog)", "Lily's dog"},  // and escapes quotes
         {R"(-p 'a\nb')", "a\\nb"},
-        {R"(-p "\x41\xc3\xA9\xZZ")", "Aé" "xZZ"},
+        {R"(-p "\x41\xc3\xA9\xZZ")",
+         "Aé"
+         "xZZ"},
         {R"(-p one"two"'three')", "onetwothree"},
         {"-p ''", ""},
         {"  -p\tx\r\n", "x"},
@@ -113,16 +117,26 @@ TEST(Options, ValuesOutOfRangeNameTheOptionTheValueAndWhatIsAllowed) {
     const struct {
         const char *name, *value, *allowed;
     } cases[] = {
-        {"temp", "-0.1", "from 0 to 100"},      {"temp", "warm", "from 0 to 100"},
-        {"temp", "nan", "from 0 to 100"},       {"temp", "", "from 0 to 100"},
-        {"top-p", "1.01", "from 0 to 1"},       {"min-p", "-1", "from 0 to 1"},
-        {"repeat-penalty", "0", "from 0.01"},   {"top-k", "-1", "whole number"},
-        {"top-k", "4.5", "whole number"},       {"n-predict", "-2", "whole number"},
-        {"n-predict", "5000000000", "1000000000"}, {"ctx-size", "x", "whole number"},
-        {"seed", "-2", "-1"},                   {"seed", "18446744073709551616", "18446744073709551615"},
-        {"numerics", "mul", "auto, fma or muladd"}, {"weights", "disk", "module or embedded"},
-        {"exit", "now", "debug-exit, acpi or halt"}, {"isa", "mmx", "avx512"},
-        {"jit", "yes", "on or off"},            {"assembler", "nasm", "asmjit or tiny"},
+        {"temp", "-0.1", "from 0 to 100"},
+        {"temp", "warm", "from 0 to 100"},
+        {"temp", "nan", "from 0 to 100"},
+        {"temp", "", "from 0 to 100"},
+        {"top-p", "1.01", "from 0 to 1"},
+        {"min-p", "-1", "from 0 to 1"},
+        {"repeat-penalty", "0", "from 0.01"},
+        {"top-k", "-1", "whole number"},
+        {"top-k", "4.5", "whole number"},
+        {"n-predict", "-2", "whole number"},
+        {"n-predict", "5000000000", "1000000000"},
+        {"ctx-size", "x", "whole number"},
+        {"seed", "-2", "-1"},
+        {"seed", "18446744073709551616", "18446744073709551615"},
+        {"numerics", "mul", "auto, fma or muladd"},
+        {"weights", "disk", "module or embedded"},
+        {"exit", "now", "debug-exit, acpi or halt"},
+        {"isa", "mmx", "avx512"},
+        {"jit", "yes", "on or off"},
+        {"assembler", "nasm", "asmjit or tiny"},
     };
     for (const auto& bad : cases) {
         Options options;
@@ -136,8 +150,9 @@ TEST(Options, ValuesOutOfRangeNameTheOptionTheValueAndWhatIsAllowed) {
 TEST(Options, WhatThisBuildDoesNotHaveYetIsUnsupported) {
     const struct {
         const char *name, *value;
-    } cases[] = {{"jit", "on"},   {"assembler", "asmjit"}, {"assembler", "tiny"}, {"isa", "sse2"},
-                 {"isa", "avx2"}, {"isa", "avx512"},       {"t", "2"},            {"threads", "64"}};
+    } cases[] = {{"jit", "on"},   {"assembler", "asmjit"}, {"assembler", "tiny"},
+                 {"isa", "sse2"}, {"isa", "avx2"},         {"isa", "avx512"},
+                 {"t", "2"},      {"threads", "64"}};
     for (const auto& later : cases) {
         Options options;
         Result<void> result = options.set(later.name, later.value);
@@ -153,9 +168,17 @@ TEST(Options, WhatThisBuildDoesNotHaveYetIsUnsupported) {
 
 TEST(Options, EdgesOfRangesAreAllowed) {
     Options options;
-    for (auto [name, value] : std::initializer_list<std::pair<const char*, const char*>>{
-             {"temp", "0"}, {"temp", "100"}, {"top-p", "0"}, {"top-p", "1"}, {"min-p", "1"}, {"top-k", "0"},
-             {"repeat-penalty", "0.01"}, {"seed", "18446744073709551615"}, {"n", "0"}, {"c", "0"}}) {
+    for (auto [name, value] :
+         std::initializer_list<std::pair<const char*, const char*>>{{"temp", "0"},
+                                                                    {"temp", "100"},
+                                                                    {"top-p", "0"},
+                                                                    {"top-p", "1"},
+                                                                    {"min-p", "1"},
+                                                                    {"top-k", "0"},
+                                                                    {"repeat-penalty", "0.01"},
+                                                                    {"seed", "18446744073709551615"},
+                                                                    {"n", "0"},
+                                                                    {"c", "0"}}) {
         EXPECT_TRUE(options.set(name, value).ok()) << name << "=" << value;
     }
     EXPECT_EQ(options.sampling.seed, UINT64_MAX);
@@ -184,7 +207,8 @@ TEST(Options, AConfigFileHasOneNameAndValueALine) {
 }
 
 TEST(Options, AnErrorInAConfigFileNamesItsLine) {
-    EXPECT_THAT(message_of(Options().parse_config("temp=1\n\ntemp=x\n")), HasSubstr("bareflow.cfg line 3: --temp"));
+    EXPECT_THAT(message_of(Options().parse_config("temp=1\n\ntemp=x\n")),
+                HasSubstr("bareflow.cfg line 3: --temp"));
     EXPECT_THAT(message_of(Options().parse_config("# ok\nhello\n")), HasSubstr("line 2: \"hello\""));
 }
 

@@ -8,8 +8,8 @@
 namespace bareflow {
 
 struct TestAllocator : Allocator {
-    size_t live = 0;        ///< allocations not released yet
-    size_t made = 0;        ///< allocations ever made
+    size_t live = 0;               ///< allocations not released yet
+    size_t made = 0;               ///< allocations ever made
     size_t fail_after = SIZE_MAX;  ///< how many more succeed
 
     void* allocate(size_t size, size_t alignment) override {

@@ -19,15 +19,16 @@ TEST(ParseUnsigned, ReadsDecimalAndHexadecimal) {
 }
 
 TEST(ParseUnsigned, RefusesAllElse) {
-    for (const char* text : {"", "0x", "-1", "+1", " 1", "1 ", "1a", "a", "0xg", "18446744073709551616", "1.0",
-                             "0x10000000000000000", "99999999999999999999999"}) {
+    for (const char* text : {"", "0x", "-1", "+1", " 1", "1 ", "1a", "a", "0xg", "18446744073709551616",
+                             "1.0", "0x10000000000000000", "99999999999999999999999"}) {
         EXPECT_FALSE(parse_unsigned(text).has_value()) << text;
     }
 }
 
 TEST(ParseDouble, AgreesWithStrtodOnShortNumbers) {
-    for (const char* text : {"0", "0.8", "-1", "+1", ".5", "5.", "1e-5", "1E5", "0.95", "-0.0", "1e+2", "123456.789",
-                             "0.1", "0.30000000000000", "1e22", "1e-22", "999999999999999", "00000.10"}) {
+    for (const char* text :
+         {"0", "0.8", "-1", "+1", ".5", "5.", "1e-5", "1E5", "0.95", "-0.0", "1e+2", "123456.789", "0.1",
+          "0.30000000000000", "1e22", "1e-22", "999999999999999", "00000.10"}) {
         ASSERT_TRUE(parse_double(text).has_value()) << text;
         EXPECT_EQ(*parse_double(text), std::strtod(text, nullptr)) << text;
     }
@@ -56,8 +57,8 @@ TEST(ParseDouble, KeepsToTheRangeOfADouble) {
 }
 
 TEST(ParseDouble, RefusesAllElse) {
-    for (const char* text : {"", ".", "-", "+", "e5", "1e", "1e+", "1e5x", "1..2", "1.2.3", "nan", "inf", "0x10", " 1",
-                             "1 ", "1e0x5", "1e0X5", "--1", "+-1", "1,5"}) {
+    for (const char* text : {"",    ".",   "-",    "+",  "e5", "1e",    "1e+",   "1e5x", "1..2", "1.2.3",
+                             "nan", "inf", "0x10", " 1", "1 ", "1e0x5", "1e0X5", "--1",  "+-1",  "1,5"}) {
         EXPECT_FALSE(parse_double(text).has_value()) << text;
     }
 }
@@ -93,8 +94,8 @@ TEST(Utf8Length, AcceptsEveryScalarValueAndNoSurrogate) {
 }
 
 TEST(Utf8Length, RefusesWhatNoSequenceBeginsWith) {
-    for (std::string_view text : {"\x80", "\xBF", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xF0\x80\x80\x80", "\xF5",
-                                  "\xFF", "\xC3(", "\xE2\x82(", "\xF4\x90\x80\x80"}) {
+    for (std::string_view text : {"\x80", "\xBF", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xF0\x80\x80\x80",
+                                  "\xF5", "\xFF", "\xC3(", "\xE2\x82(", "\xF4\x90\x80\x80"}) {
         EXPECT_EQ(utf8_length(text), 0) << testing::PrintToString(text);
     }
     EXPECT_EQ(utf8_length(""), -1);

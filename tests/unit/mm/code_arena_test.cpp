@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kPage = CodePages::kPageSize;
 
 class Malloc final : public Allocator {
-   public:
+ public:
     void* allocate(size_t size, size_t alignment) override {
         return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
     }
@@ -23,36 +23,41 @@ class Malloc final : public Allocator {
 
 /// mprotect, and a note of what each page is.
 class RecordedPages final : public CodePages {
-   public:
-    Result<void> make_writable(void* start, size_t bytes) override { return set(start, bytes, PROT_READ | PROT_WRITE); }
-    Result<void> make_executable(void* start, size_t bytes) override { return set(start, bytes, PROT_READ | PROT_EXEC); }
+ public:
+    Result<void> make_writable(void* start, size_t bytes) override {
+        return set(start, bytes, PROT_READ | PROT_WRITE);
+    }
+    Result<void> make_executable(void* start, size_t bytes) override {
+        return set(start, bytes, PROT_READ | PROT_EXEC);
+    }
     Result<void> make_guard(void* start, size_t bytes) override { return set(start, bytes, PROT_NONE); }
     int rights_at(const void* address) const {
         return rights_.at(reinterpret_cast<uintptr_t>(address) / kPage);
     }
     bool fail_next_executable = false;
 
-   private:
+ private:
     Result<void> set(void* start, size_t bytes, int rights) {
         if (rights == (PROT_READ | PROT_EXEC) && fail_next_executable) {
             fail_next_executable = false;
             return invalid("planted");
         }
         EXPECT_EQ(mprotect(start, bytes, rights), 0);
-        for (size_t i = 0; i < bytes / kPage; ++i) rights_[reinterpret_cast<uintptr_t>(start) / kPage + i] = rights;
+        for (size_t i = 0; i < bytes / kPage; ++i)
+            rights_[reinterpret_cast<uintptr_t>(start) / kPage + i] = rights;
         return {};
     }
     std::map<uintptr_t, int> rights_;
 };
 
 class Evictions final : public EvictionListener {
-   public:
+ public:
     void evicted(const void* entry) override { entries.push_back(entry); }
     std::vector<const void*> entries;
 };
 
 class CodeArenaTest : public testing::Test {
-   protected:
+ protected:
     static constexpr size_t kPages = 10;  // 8 for code
     void SetUp() override {
         region_ = {static_cast<uint8_t*>(mmap(nullptr, kPages * kPage, PROT_READ | PROT_WRITE,

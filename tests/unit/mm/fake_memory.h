@@ -14,7 +14,7 @@ namespace bareflow {
 constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
 
 class FakeMemory final : public PhysicalMemory {
-   public:
+ public:
     explicit FakeMemory(uint64_t size)
         : size_(size),
           bytes_(static_cast<uint8_t*>(std::aligned_alloc(2 * kMiB, align_up(size, 2 * kMiB))), &std::free) {
@@ -30,7 +30,7 @@ class FakeMemory final : public PhysicalMemory {
         return value;
     }
 
-   private:
+ private:
     uint64_t size_;
     std::unique_ptr<uint8_t, decltype(&std::free)> bytes_;
 };

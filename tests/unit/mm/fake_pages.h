@@ -13,15 +13,20 @@
 namespace bareflow {
 
 class FakePages final : public PageSource {
-   public:
+ public:
     explicit FakePages(size_t most = SIZE_MAX) : limit(most) {}
+    ~FakePages() {
+        while (!taken_.empty()) give(taken_.begin()->first, taken_.begin()->second);
+    }
 
     void* take(size_t bytes, size_t alignment) override {
-        if (bytes == 0 || bytes % kPageSize != 0 || alignment < kPageSize) throw std::logic_error("senseless take");
+        if (bytes == 0 || bytes % kPageSize != 0 || alignment < kPageSize)
+            throw std::logic_error("senseless take");
         if (bytes > limit - out_ || (refuse_alignment && alignment > kPageSize)) return nullptr;
         void* pages = nullptr;
         if (bytes >= kMapped) {
-            pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                         -1, 0);
             if (pages == MAP_FAILED) return nullptr;
         } else {
             pages = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
@@ -44,7 +49,7 @@ class FakePages final : public PageSource {
     size_t limit;
     bool refuse_alignment = false;
 
-   private:
+ private:
     static constexpr size_t kMapped = size_t{64} << 20;  ///< from here on without touching the memory
     std::map<void*, size_t> taken_;
     size_t out_ = 0;

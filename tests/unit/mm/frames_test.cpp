@@ -33,23 +33,27 @@ TEST(Frames, CountWholeFramesOfUsableRamOnce) {
         {"unsorted and overlapping", {{0x8000, 0x8000}, {0x1000, 0x9000}, {0x2000, 0x1000}}, 15},
         {"unaligned ends are cut off", {{0x1001, 0x3FFF}, {0x10800, 0x1000}}, 3},
         {"empty and tiny ranges", {{0x1000, 0}, {0x3000, 1}, {0x20000, 0x1000}, {0x40FFF, 2}}, 1},
-        {"one that runs over the end of the address space is cut at 2^52", {{0x1000, 0x2000}, {UINT64_MAX, 9}}, 2},
+        {"one that runs over the end of the address space is cut at 2^52",
+         {{0x1000, 0x2000}, {UINT64_MAX, 9}},
+         2},
     };
-    for (const Case& c : cases) EXPECT_EQ(make(memory, c.usable).total_bytes(), c.frames * kFrameSize) << c.what;
+    for (const Case& c : cases)
+        EXPECT_EQ(make(memory, c.usable).total_bytes(), c.frames * kFrameSize) << c.what;
 }
 
 TEST(Frames, NeverHandOutWhatIsReservedNorFrameZero) {
     FakeMemory memory(kMiB);
-    // 16 frames; 3 and 4 touched by an unaligned reserved range, 8 reserved twice, 0 by itself, one for the bitmaps.
-    FrameAllocator frames =
-        make(memory, {{0, 0x10000}}, {{0x3FFF, 2}, {0x8000, 0x1000}, {0x8010, 0x10}, {0x9000, 0}, {kGiB, kGiB}});
+    // 16 frames; 3 and 4 touched by an unaligned reserved range, 8 reserved twice, 0 by itself, one for the
+    // bitmaps.
+    FrameAllocator frames = make(memory, {{0, 0x10000}},
+                                 {{0x3FFF, 2}, {0x8000, 0x1000}, {0x8010, 0x10}, {0x9000, 0}, {kGiB, kGiB}});
     EXPECT_EQ(frames.total_bytes(), 16 * kFrameSize);
     EXPECT_EQ(frames.free_bytes(), 11 * kFrameSize);
     std::set<uint64_t> got;
     while (frames.free_bytes() > 0) got.insert(frames.allocate().take());
     EXPECT_EQ(frames.allocate().error().code, ErrorCode::kOutOfMemory);
-    EXPECT_EQ(got, (std::set<uint64_t>{0x2000, 0x5000, 0x6000, 0x7000, 0x9000, 0xA000, 0xB000, 0xC000, 0xD000, 0xE000,
-                                       0xF000}));
+    EXPECT_EQ(got, (std::set<uint64_t>{0x2000, 0x5000, 0x6000, 0x7000, 0x9000, 0xA000, 0xB000, 0xC000, 0xD000,
+                                       0xE000, 0xF000}));
 }
 
 TEST(Frames, ReachAcrossTheHoleBelowFourGigabytes) {
@@ -128,15 +132,19 @@ struct Shadow {
                 if (r.start <= start && end <= r.start + r.size) states[f] = kFree;
             }
             for (const MemoryRange& r : reserved) {
-                if (states[f] == kFree && r.size > 0 && r.start < end && start < r.start + r.size) states[f] = kReserved;
+                if (states[f] == kFree && r.size > 0 && r.start < end && start < r.start + r.size)
+                    states[f] = kReserved;
             }
         }
         if (states[0] == kFree) states[0] = kReserved;
     }
-    size_t count(State state) const { return static_cast<size_t>(std::count(states.begin(), states.end(), state)); }
+    size_t count(State state) const {
+        return static_cast<size_t>(std::count(states.begin(), states.end(), state));
+    }
     size_t find_run(size_t frames, size_t step) const {
         for (size_t first = 0; first + frames <= states.size(); first += step) {
-            if (std::all_of(&states[first], &states[first] + frames, [](State s) { return s == kFree; })) return first;
+            if (std::all_of(&states[first], &states[first] + frames, [](State s) { return s == kFree; }))
+                return first;
         }
         return SIZE_MAX;
     }
@@ -154,7 +162,8 @@ TEST(Frames, BehaveLikeAListOfFramesInRandomUse) {
     for (int round = 0; round < 60; ++round) {
         FakeMemory memory(4 * kMiB);
         Ranges usable, reserved;
-        for (uint64_t i = 1 + below(6); i > 0; --i) usable.push_back({below(kFrames << 12), below(200 << 12)});
+        for (uint64_t i = 1 + below(6); i > 0; --i)
+            usable.push_back({below(kFrames << 12), below(200 << 12)});
         for (uint64_t i = below(6); i > 0; --i) reserved.push_back({below(kFrames << 12), below(20 << 12)});
         for (MemoryRange& r : usable) r.size = std::min(r.size, (kFrames << 12) - r.start);
         usable.push_back({below(100) << 12, 50 << 12});
@@ -165,7 +174,8 @@ TEST(Frames, BehaveLikeAListOfFramesInRandomUse) {
         ASSERT_EQ(made.ok(), bitmap_frame != SIZE_MAX);
         if (!made.ok()) continue;
         FrameAllocator frames = made.take();
-        ASSERT_EQ(frames.total_bytes(), (shadow.count(Shadow::kFree) + shadow.count(Shadow::kReserved)) * kFrameSize);
+        ASSERT_EQ(frames.total_bytes(),
+                  (shadow.count(Shadow::kFree) + shadow.count(Shadow::kReserved)) * kFrameSize);
         shadow.states[bitmap_frame] = Shadow::kReserved;
 
         std::map<uint64_t, size_t> live;

@@ -64,8 +64,8 @@ TEST(PageTable, MapsWithTheLargestPagesThatFit) {
                                     {k1G, k1G, 2 * k1G, kReadWrite, k1G},
                                     {3 * k1G, 3 * k1G, k2M, kReadWrite, k2M}}));
     EXPECT_EQ(machine.table_bytes(), 4 * kFrameSize);  // PDPT, two PDs, one PT
-    for (uint64_t address : {uint64_t{0}, k4K - 1, k4K, k2M - 1, k2M, k1G - 1, k1G, 3 * k1G, 3 * k1G + k2M - 1,
-                             3 * k1G + k2M}) {
+    for (uint64_t address :
+         {uint64_t{0}, k4K - 1, k4K, k2M - 1, k2M, k1G - 1, k1G, 3 * k1G, 3 * k1G + k2M - 1, 3 * k1G + k2M}) {
         machine.check_address(address);
     }
 }
@@ -88,12 +88,11 @@ TEST(PageTable, UnmappingOnePageSplitsAGigabyteAndFreesNothingElse) {
     ASSERT_TRUE(machine.space.map(0, 0, 2 * k1G, kReadExecute).ok());
     const uint64_t hole = k1G + 5 * k2M + 7 * k4K;
     ASSERT_TRUE(machine.space.unmap(hole, k4K).ok());
-    EXPECT_EQ(machine.runs(),
-              (Runs{{0, 0, k1G, kReadExecute, k1G},
-                    {k1G, k1G, 5 * k2M, kReadExecute, k2M},
-                    {k1G + 5 * k2M, k1G + 5 * k2M, 7 * k4K, kReadExecute, k4K},
-                    {hole + k4K, hole + k4K, 504 * k4K, kReadExecute, k4K},
-                    {k1G + 6 * k2M, k1G + 6 * k2M, 506 * k2M, kReadExecute, k2M}}));
+    EXPECT_EQ(machine.runs(), (Runs{{0, 0, k1G, kReadExecute, k1G},
+                                    {k1G, k1G, 5 * k2M, kReadExecute, k2M},
+                                    {k1G + 5 * k2M, k1G + 5 * k2M, 7 * k4K, kReadExecute, k4K},
+                                    {hole + k4K, hole + k4K, 504 * k4K, kReadExecute, k4K},
+                                    {k1G + 6 * k2M, k1G + 6 * k2M, 506 * k2M, kReadExecute, k2M}}));
     EXPECT_FALSE(machine.space.lookup(hole));
     for (uint64_t address : {hole - 1, hole, hole + k4K - 1, hole + k4K}) machine.check_address(address);
 }
@@ -147,7 +146,8 @@ TEST(PageTable, WithoutNxNoEntryHasTheBit) {
     ASSERT_TRUE(machine.space.map(0, 0, k1G + k2M + k4K, kReadWrite).ok());
     ASSERT_TRUE(machine.space.protect(k2M, k4K, kReadOnly).ok());
     ASSERT_TRUE(machine.space.protect(k1G, k4K, kDevice).ok());
-    EXPECT_EQ(machine.mmu.or_of_all_entries() >> 63, 0u);  // the MMU also throws if it is set without EFER.NXE
+    EXPECT_EQ(machine.mmu.or_of_all_entries() >> 63,
+              0u);  // the MMU also throws if it is set without EFER.NXE
     EXPECT_TRUE(machine.space.lookup(k2M)->rights.execute);
     machine.check_address(k2M);
     machine.check_address(k1G);
@@ -162,8 +162,8 @@ TEST(PageTable, ReachesTheEdgesOfBothHalves) {
     EXPECT_EQ(machine.runs(), (Runs{{last_low, k4K, k4K, kReadOnly, k4K},
                                     {kUpperHalf, 2 * k4K, k4K, kReadWrite, k4K},
                                     {last_high, 3 * k4K, k4K, kReadExecute, k4K}}));
-    for (uint64_t address : {last_low, last_low + 0xFFF, last_low + k4K, kUpperHalf - 1, kUpperHalf, last_high,
-                             UINT64_MAX, uint64_t{1} << 63}) {
+    for (uint64_t address : {last_low, last_low + 0xFFF, last_low + k4K, kUpperHalf - 1, kUpperHalf,
+                             last_high, UINT64_MAX, uint64_t{1} << 63}) {
         machine.check_address(address);
     }
     ASSERT_TRUE(machine.space.unmap(last_high, k4K).ok());
@@ -189,12 +189,15 @@ TEST(PageTable, RefusesRangesThatMakeNoSense) {
         {k4K, 0 - k4K},
     };
     for (const Case& c : cases) {
-        EXPECT_EQ(machine.space.map(c.start, 0, c.size, kReadOnly).error().code, ErrorCode::kInvalid) << c.start;
+        EXPECT_EQ(machine.space.map(c.start, 0, c.size, kReadOnly).error().code, ErrorCode::kInvalid)
+            << c.start;
         EXPECT_EQ(machine.space.unmap(c.start, c.size).error().code, ErrorCode::kInvalid) << c.start;
-        EXPECT_EQ(machine.space.protect(c.start, c.size, kReadOnly).error().code, ErrorCode::kInvalid) << c.start;
+        EXPECT_EQ(machine.space.protect(c.start, c.size, kReadOnly).error().code, ErrorCode::kInvalid)
+            << c.start;
     }
-    EXPECT_FALSE(machine.space.map(4 * k1G, 1, k4K, kReadOnly).ok());                          // unaligned frame
-    EXPECT_FALSE(machine.space.map(4 * k1G, kPhysicalLimit - k4K, 2 * k4K, kReadOnly).ok());   // beyond 52 bits
+    EXPECT_FALSE(machine.space.map(4 * k1G, 1, k4K, kReadOnly).ok());  // unaligned frame
+    EXPECT_FALSE(
+        machine.space.map(4 * k1G, kPhysicalLimit - k4K, 2 * k4K, kReadOnly).ok());  // beyond 52 bits
     EXPECT_FALSE(machine.space.map(4 * k1G, UINT64_MAX - 0xFFF, 2 * k4K, kReadOnly).ok());
     EXPECT_EQ(machine.runs(), before);
 }
@@ -205,13 +208,13 @@ TEST(PageTable, RefusesToMapTwiceAndToChangeHolesAndLeavesAllAsItWas) {
     ASSERT_TRUE(machine.space.map(k1G, k1G, k1G, kReadWrite).ok());
     const Runs before = machine.runs();
     const uint64_t tables = machine.table_bytes();
-    EXPECT_FALSE(machine.space.map(0, 0, k2M + 2 * k4K, kReadOnly).ok());       // runs into small pages
-    EXPECT_FALSE(machine.space.map(k2M, k2M, k2M, kReadOnly).ok());             // a large page over small ones
-    EXPECT_FALSE(machine.space.map(k1G + k2M, 0, k4K, kReadOnly).ok());         // inside a 1 GiB page
-    EXPECT_FALSE(machine.space.map(k1G - k4K, 0, 2 * k4K, kReadOnly).ok());     // its second page is mapped
-    EXPECT_FALSE(machine.space.unmap(k2M, k2M).ok());                           // begins in a hole
-    EXPECT_FALSE(machine.space.unmap(k1G, k1G + k4K).ok());                     // ends in a hole
-    EXPECT_FALSE(machine.space.protect(k2M + k4K, k1G, kReadOnly).ok());        // a hole in the middle
+    EXPECT_FALSE(machine.space.map(0, 0, k2M + 2 * k4K, kReadOnly).ok());    // runs into small pages
+    EXPECT_FALSE(machine.space.map(k2M, k2M, k2M, kReadOnly).ok());          // a large page over small ones
+    EXPECT_FALSE(machine.space.map(k1G + k2M, 0, k4K, kReadOnly).ok());      // inside a 1 GiB page
+    EXPECT_FALSE(machine.space.map(k1G - k4K, 0, 2 * k4K, kReadOnly).ok());  // its second page is mapped
+    EXPECT_FALSE(machine.space.unmap(k2M, k2M).ok());                        // begins in a hole
+    EXPECT_FALSE(machine.space.unmap(k1G, k1G + k4K).ok());                  // ends in a hole
+    EXPECT_FALSE(machine.space.protect(k2M + k4K, k1G, kReadOnly).ok());     // a hole in the middle
     EXPECT_EQ(machine.runs(), before);
     EXPECT_EQ(machine.table_bytes(), tables);
     EXPECT_TRUE(machine.mmu.flushes.empty());
@@ -256,9 +259,8 @@ TEST(PageTable, OutOfFramesAtAnyStepLeavesItAsItWas) {
     }
     {
         SCOPED_TRACE("a protect with both edges in one 1 GiB page");
-        expect_all_or_nothing(3, [](AddressSpace& space) {
-            return space.protect(k2M + k4K, 7 * k2M, kReadOnly);
-        });
+        expect_all_or_nothing(
+            3, [](AddressSpace& space) { return space.protect(k2M + k4K, 7 * k2M, kReadOnly); });
     }
     FakeMemory memory(kMiB);
     FrameAllocator frames = Machine::make_frames(memory, kMiB);
@@ -279,6 +281,17 @@ TEST(PageTable, FlushesEachOfAFewPagesAndAllForMany) {
     EXPECT_EQ(machine.mmu.full_flushes, 1);
 }
 
+TEST(PageTable, FlushesTheWayThroughATableThatGoes) {
+    Machine machine;
+    ASSERT_TRUE(machine.space.map(0, 0, 3 * k4K, kReadWrite).ok());
+    ASSERT_TRUE(machine.space.map(k2M, k2M, k4K, kReadWrite).ok());
+    for (uint64_t address : {uint64_t{0}, k4K, 2 * k4K, k2M}) machine.mmu.access(address);
+    ASSERT_TRUE(machine.space.unmap(0, 3 * k4K).ok());
+    machine.mmu.check_tlb();
+    ASSERT_TRUE(machine.space.unmap(k2M, k4K).ok());
+    machine.mmu.check_tlb();
+}
+
 TEST(PageTable, PrintsOneReadableLineARun) {
     Machine machine;
     ASSERT_TRUE(machine.space.map(k4K, k4K, k2M - k4K, kReadWrite).ok());
@@ -296,14 +309,16 @@ TEST(PageTable, PrintsOneReadableLineARun) {
 
 /// What should be mapped, as pieces by start address: the slow and obvious way.
 class Shadow {
-   public:
+ public:
     struct Piece {
         uint64_t size, physical;
         Rights rights;
     };
     bool all_mapped(uint64_t start, uint64_t size) { return mapped_bytes(start, size) == size; }
     bool none_mapped(uint64_t start, uint64_t size) { return mapped_bytes(start, size) == 0; }
-    void map(uint64_t start, uint64_t physical, uint64_t size, Rights rights) { pieces_[start] = {size, physical, rights}; }
+    void map(uint64_t start, uint64_t physical, uint64_t size, Rights rights) {
+        pieces_[start] = {size, physical, rights};
+    }
     void unmap(uint64_t start, uint64_t size) {
         cut(start);
         cut(start + size);
@@ -312,12 +327,14 @@ class Shadow {
     void protect(uint64_t start, uint64_t size, Rights rights) {
         cut(start);
         cut(start + size);
-        for (auto it = pieces_.lower_bound(start); it != end_of(start + size); ++it) it->second.rights = rights;
+        for (auto it = pieces_.lower_bound(start); it != end_of(start + size); ++it)
+            it->second.rights = rights;
     }
     /// Runs without regard to page sizes.
     Runs runs() const {
         Runs result;
-        for (const auto& [start, piece] : pieces_) append(result, {start, piece.physical, piece.size, piece.rights, 0});
+        for (const auto& [start, piece] : pieces_)
+            append(result, {start, piece.physical, piece.size, piece.rights, 0});
         return result;
     }
     static void append(Runs& runs, Mapping next) {
@@ -333,7 +350,7 @@ class Shadow {
         runs.push_back(next);
     }
 
-   private:
+ private:
     using Pieces = std::map<uint64_t, Piece>;
     /// The first piece at or after `end`, which is 0 at the top of the address space.
     Pieces::iterator end_of(uint64_t end) { return end == 0 ? pieces_.end() : pieces_.lower_bound(end); }
@@ -360,20 +377,26 @@ class Shadow {
 void random_changes_against_a_shadow(bool nx, bool page_1g, uint64_t seed) {
     std::mt19937_64 random(seed);
     const auto below = [&](uint64_t limit) { return random() % limit; };
-    Machine machine(nx, page_1g, 640 * kKiB);  // few frames: it must run out of them too
+    Machine machine(nx, page_1g, 400 * kKiB);  // few frames: it must run out of them too
     Shadow shadow;
     const uint64_t windows[] = {0, 510 * k1G, 0x00007FFF00000000, kUpperHalf, 0xFFFFFFFF00000000};
     constexpr uint64_t kWindow = 4 * k1G;
     const Rights all_rights[] = {kReadOnly, kReadWrite, kReadExecute, kDevice, {true, true}};
     Runs runs;
     int changed = 0, refused = 0, exhausted = 0;
-    for (int step = 0; step < 3000; ++step) {
+    for (int step = 0; step < 1500; ++step) {
         const uint64_t unit = below(3) == 0 ? k4K : below(2) == 0 ? k2M : k1G;
         const uint64_t offset = below(kWindow / unit) * unit + (below(4) == 0 ? below(3) * k4K : 0);
         uint64_t size = (1 + below(unit == k1G ? 2 : 40)) * unit + (below(4) == 0 ? below(3) * k4K : 0);
         if (offset >= kWindow) continue;
         size = std::min(size, kWindow - offset);
-        const uint64_t start = windows[below(std::size(windows))] + offset;
+        uint64_t start = windows[below(std::size(windows))] + offset;
+        if (!runs.empty() && below(2) == 0) {  // something that is mapped: all of it, or a part
+            const Mapping& run = runs[below(runs.size())];
+            const uint64_t skipped = below(2) == 0 ? below(run.size / k4K) * k4K : 0;
+            start = run.virtual_start + skipped;
+            size = below(2) == 0 ? run.size - skipped : std::min(size, run.size - skipped);
+        }
         const Rights rights = all_rights[below(std::size(all_rights))];
 
         const uint64_t free_before = machine.frames.free_bytes();
@@ -382,8 +405,9 @@ void random_changes_against_a_shadow(bool nx, bool page_1g, uint64_t seed) {
         Result<void> result;
         const Rights seen{rights.write, rights.execute || !nx, rights.uncached};
         if (what == 0) {
-            const uint64_t physical = below(2) == 0 ? offset : below(64) * unit + below(2) * k2M;
-            if (size / k4K > 4096 && (start ^ physical) % k2M != 0) continue;  // too many small pages for the RAM
+            const uint64_t physical = below(2) == 0 ? start % kWindow : below(64) * unit + below(2) * k2M;
+            if (size / k4K > 4096 && (start ^ physical) % k2M != 0)
+                continue;  // too many small pages for the RAM
             result = machine.space.map(start, physical, size, rights);
             if (result.ok()) shadow.map(start, physical, size, seen);
         } else if (what == 1) {
@@ -414,17 +438,20 @@ void random_changes_against_a_shadow(bool nx, bool page_1g, uint64_t seed) {
         }
     }
     // The mix must have tried everything.
-    EXPECT_GT(changed, 300);
-    EXPECT_GT(refused, 300);
+    EXPECT_GT(changed, 100);
+    EXPECT_GT(refused, 100);
     EXPECT_GT(exhausted, 0);
     EXPECT_EQ(machine.mmu.or_of_all_entries() & SoftwareMmu::kUser, 0u);
-    for (const Mapping& run : shadow.runs()) ASSERT_TRUE(machine.space.unmap(run.virtual_start, run.size).ok());
+    for (const Mapping& run : shadow.runs())
+        ASSERT_TRUE(machine.space.unmap(run.virtual_start, run.size).ok());
     EXPECT_EQ(machine.table_bytes(), 0u);
 }
 
 TEST(PageTable, RandomChangesAgreeWithAShadowAndTheCpu) { random_changes_against_a_shadow(true, true, 1); }
 TEST(PageTable, RandomChangesAgreeWithAShadowWithoutNx) { random_changes_against_a_shadow(false, true, 2); }
-TEST(PageTable, RandomChangesAgreeWithAShadowWithoutGigabytePages) { random_changes_against_a_shadow(true, false, 3); }
+TEST(PageTable, RandomChangesAgreeWithAShadowWithoutGigabytePages) {
+    random_changes_against_a_shadow(true, false, 3);
+}
 
 }  // namespace
 }  // namespace bareflow

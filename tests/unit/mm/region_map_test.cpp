@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <vector>
 
 namespace bareflow {
@@ -21,7 +23,8 @@ TEST(RegionMap, FindsLikeAnOrderedMapInRandomUse) {
             regions.remove(*it->second);
             shadow.erase(it);
         } else {
-            auto region = std::make_unique<Region>(RegionKind::kBig, reinterpret_cast<void*>(start), 1 + random() % 0x1000);
+            auto region = std::make_unique<Region>(RegionKind::kBig, reinterpret_cast<void*>(start),
+                                                   1 + random() % 0x1000);
             regions.insert(*region);
             shadow.emplace(start, std::move(region));
         }
@@ -39,6 +42,29 @@ TEST(RegionMap, FindsLikeAnOrderedMapInRandomUse) {
     ASSERT_EQ(walked.size(), shadow.size());
     size_t i = 0;
     for (const auto& [start, region] : shadow) EXPECT_EQ(walked[i++], region.get());
+}
+
+size_t depth_of(const Region* region) {
+    return region == nullptr ? 0 : 1 + std::max(depth_of(region->left), depth_of(region->right));
+}
+
+TEST(RegionMap, StaysShallowWhateverTheOrderOfInsertionAndRemoval) {
+    constexpr size_t kRegions = 4'096;
+    std::vector<Region> all;
+    all.reserve(2 * kRegions);
+    RegionMap regions;
+    for (uintptr_t i = 0; i < 2 * kRegions; ++i) {
+        regions.insert(all.emplace_back(RegionKind::kSlab, reinterpret_cast<void*>((i + 1) << 15), 1 << 15));
+    }
+    for (size_t i = 0; i < all.size(); i += 2) regions.remove(all[i]);
+    std::set<const Region*> roots;  // who is nobody's child
+    for (size_t i = 1; i < all.size(); i += 2) roots.insert(&all[i]);
+    for (size_t i = 1; i < all.size(); i += 2) {
+        roots.erase(all[i].left);
+        roots.erase(all[i].right);
+    }
+    ASSERT_EQ(roots.size(), 1u);
+    EXPECT_LT(depth_of(*roots.begin()), 40u);  // a list would be 4,096
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// What the tests of operators, transformer and sampler share: memory that ASan can watch, matrices in every layout and
-// element type, small random models, and a transformer in double precision that shares no code with the real one.
+// What the tests of operators, transformer and sampler share: memory that ASan can watch, matrices in every
+// layout and element type, small random models, and a transformer in double precision that shares no code
+// with the real one.
 #pragma once
 
 #include <cmath>
@@ -19,7 +20,7 @@ namespace bareflow::testing {
 
 /// Allocates exactly what is asked for (so that ASan sees one byte too many), counts, and fails on demand.
 class CountingAllocator final : public Allocator {
-   public:
+ public:
     void* allocate(size_t size, size_t alignment) override {
         if (made == fail_at) return nullptr;
         void* memory = nullptr;
@@ -60,9 +61,10 @@ inline std::vector<float> random_floats(size_t count, std::mt19937& random, floa
     return values;
 }
 
-/// A matrix in memory of exactly its size. `values` is what its elements are worth: rounded to f16 where it stores f16.
+/// A matrix in memory of exactly its size. `values` is what its elements are worth: rounded to f16 where it
+/// stores f16.
 class Matrix {
-   public:
+ public:
     Matrix(std::vector<float> row_major, size_t rows, size_t columns, ElementType type, Layout layout)
         : values(std::move(row_major)) {
         view.rows = static_cast<uint32_t>(rows);
@@ -76,7 +78,8 @@ class Matrix {
         view.data = memory;
         for (size_t n = 0; n < rows; ++n) {
             for (size_t k = 0; k < columns; ++k) {
-                const size_t at = layout == Layout::kRowMajor ? n * columns + k : (n / 16 * columns + k) * 16 + n % 16;
+                const size_t at =
+                    layout == Layout::kRowMajor ? n * columns + k : (n / 16 * columns + k) * 16 + n % 16;
                 float& value = values[n * columns + k];
                 if (type == ElementType::kF32) {
                     static_cast<float*>(memory)[at] = value;
@@ -92,7 +95,7 @@ class Matrix {
     TensorView view;
     std::vector<float> values;  // (rows, columns)
 
-   private:
+ private:
     struct Free {
         void operator()(void* memory) const { free(memory); }
     };
@@ -101,7 +104,8 @@ class Matrix {
 
 /// Element (n, k) of any matrix.
 inline double element(const TensorView& w, size_t n, size_t k) {
-    const size_t at = w.layout == Layout::kRowMajor ? n * w.columns + k : (n / 16 * w.columns + k) * 16 + n % 16;
+    const size_t at =
+        w.layout == Layout::kRowMajor ? n * w.columns + k : (n / 16 * w.columns + k) * 16 + n % 16;
     if (w.type == ElementType::kF32) return static_cast<const float*>(w.data)[at];
     return f32_from_f16(static_cast<const uint16_t*>(w.data)[at]);
 }
@@ -136,7 +140,8 @@ struct RandomModel {
         }
         weights.final_norm = norm();
         weights.embedding = matrix(config.vocab_size, config.hidden_size, 1.0f);
-        weights.lm_head = config.tied_embedding ? weights.embedding : projection(config.vocab_size, config.hidden_size);
+        weights.lm_head =
+            config.tied_embedding ? weights.embedding : projection(config.vocab_size, config.hidden_size);
     }
 
     std::mt19937 random;
@@ -148,7 +153,7 @@ struct RandomModel {
 
 /// The textbook's Llama in double precision: no lanes, no tricks, the exact rope angles.
 class DoubleTransformer {
-   public:
+ public:
     explicit DoubleTransformer(const Weights& weights) : weights_(weights) {
         keys_.resize(weights.config.num_layers);
         values_.resize(weights.config.num_layers);
@@ -197,7 +202,7 @@ class DoubleTransformer {
         return times(head_, norm(x, weights_.final_norm));
     }
 
-   private:
+ private:
     static std::vector<double> widen(const TensorView& w) {
         std::vector<double> values;
         values.reserve(size_t{w.rows} * w.columns);
@@ -225,7 +230,8 @@ class DoubleTransformer {
     std::vector<double> norm(const std::vector<double>& x, const float* weight) const {
         double squares = 0;
         for (double value : x) squares += value * value;
-        const double factor = 1 / std::sqrt(squares / static_cast<double>(x.size()) + weights_.config.norm_eps);
+        const double factor =
+            1 / std::sqrt(squares / static_cast<double>(x.size()) + weights_.config.norm_eps);
         std::vector<double> y(x.size());
         for (size_t i = 0; i < x.size(); ++i) y[i] = x[i] * factor * weight[i];
         return y;
@@ -234,7 +240,8 @@ class DoubleTransformer {
         const ModelConfig& c = weights_.config;
         for (size_t i = 0; i < heads.size(); i += 2) {
             const double exponent = static_cast<double>(i % c.head_size) / c.head_size;
-            const double angle = static_cast<double>(position) / std::pow(static_cast<double>(c.rope_theta), exponent);
+            const double angle =
+                static_cast<double>(position) / std::pow(static_cast<double>(c.rope_theta), exponent);
             const double x0 = heads[i], x1 = heads[i + 1];
             heads[i] = x0 * std::cos(angle) - x1 * std::sin(angle);
             heads[i + 1] = x0 * std::sin(angle) + x1 * std::cos(angle);

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "arch/base/float16.h"
-#include "test_models.h"
+#include "tests/unit/model/test_models.h"
 
 namespace bareflow {
 namespace {

@@ -1,6 +1,6 @@
-// Whole models against llama2.c's own greedy texts, in each numeric class and element type. A text proves something only
-// where the choice was clear, so each step's margin is asserted too: the gap between the two highest logits in double
-// precision is more than twice what the logits were found to be off.
+// Whole models against llama2.c's own greedy texts, in each numeric class and element type. A text proves
+// something only where the choice was clear, so each step's margin is asserted too: the gap between the two
+// highest logits in double precision is more than twice what the logits were found to be off.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -51,18 +51,21 @@ std::string read_file(const std::string& path) {
 }
 
 /// The part of `text` after `start` and before `end`; empty if there is none.
-std::string between(const std::string& text, const std::string& start, const std::string& end, size_t from = 0) {
+std::string between(const std::string& text, const std::string& start, const std::string& end,
+                    size_t from = 0) {
     const size_t begin = text.find(start, from);
     if (begin == std::string::npos) return {};
     const size_t stop = text.find(end, begin + start.size());
-    return stop == std::string::npos ? std::string() : text.substr(begin + start.size(), stop - begin - start.size());
+    return stop == std::string::npos ? std::string()
+                                     : text.substr(begin + start.size(), stop - begin - start.size());
 }
 
 /// The greedy texts of MODEL_CARD.md: "Prompt: …", an empty line, "> text".
 std::vector<GreedyText> greedy_texts_of_model_card() {
     const std::string section = between(read_file("model/MODEL_CARD.md"), "### Greedy", "### Sampled");
     std::vector<GreedyText> texts;
-    for (size_t at = section.find("\nPrompt: "); at != std::string::npos; at = section.find("\nPrompt: ", at + 1)) {
+    for (size_t at = section.find("\nPrompt: "); at != std::string::npos;
+         at = section.find("\nPrompt: ", at + 1)) {
         const std::string prompt = between(section, "\nPrompt: ", "\n", at);
         texts.push_back({prompt == "(empty)" ? "" : prompt, between(section, "\n> ", "\n", at), 400, {}});
     }
@@ -73,7 +76,8 @@ std::vector<GreedyText> greedy_texts_of_model_card() {
 std::vector<GreedyText> greedy_texts_of_stories260k(const std::string& path) {
     const std::string file = read_file(path);
     std::vector<GreedyText> texts;
-    for (size_t at = file.find("### prompt '"); at != std::string::npos; at = file.find("### prompt '", at + 1)) {
+    for (size_t at = file.find("### prompt '"); at != std::string::npos;
+         at = file.find("### prompt '", at + 1)) {
         GreedyText text;
         text.prompt = between(file, "### prompt '", "', -n ", at);
         text.steps = std::stoul(between(file, "', -n ", "\n", at));
@@ -87,10 +91,12 @@ std::vector<GreedyText> greedy_texts_of_stories260k(const std::string& path) {
 
 /// A model imported as a user would.
 class ImportedModel {
-   public:
-    static std::optional<ImportedModel> make(const std::string& path, const std::string& tokenizer, ElementType type) {
+ public:
+    static std::optional<ImportedModel> make(const std::string& path, const std::string& tokenizer,
+                                             ElementType type) {
         const int fd = memfd_create("model", 0);
-        const ImportRequest request = {.model = path, .tokenizer = tokenizer, .chat_template = {}, .type = type};
+        const ImportRequest request = {
+            .model = path, .tokenizer = tokenizer, .chat_template = {}, .type = type};
         auto summary = import_model(request, fd);
         if (!summary.ok()) {
             ADD_FAILURE() << summary.error().message.view();
@@ -118,7 +124,7 @@ class ImportedModel {
         return text;
     }
 
-   private:
+ private:
     explicit ImportedModel(MappedFile file)
         : file_(std::move(file)),
           weights_(load_weights(file_.bytes(), allocator()).take()),
@@ -132,8 +138,8 @@ class ImportedModel {
     Tokenizer tokenizer_;
 };
 
-/// All tokens from BOS on: the prompt's, then the greedy ones, as far as llama2.c's run goes: `steps` after BOS, or up
-/// to a BOS or EOS, which is left out.
+/// All tokens from BOS on: the prompt's, then the greedy ones, as far as llama2.c's run goes: `steps` after
+/// BOS, or up to a BOS or EOS, which is left out.
 Tokens write_greedily(const ImportedModel& model, NumericClass numerics, const GreedyText& golden) {
     CountingAllocator allocator;
     Operators& operators = operators_of(numerics);
@@ -173,21 +179,21 @@ std::vector<ExactStep> exact_steps(DoubleTransformer& exact, const Tokens& token
     return steps;
 }
 
-/// How far from the f32 model's logits in double precision a type's may be, and how many steps of a text may have too
-/// small a margin for it to say that the same token must be chosen.
+/// How far from the f32 model's logits in double precision a type's may be, and how many steps of a text may
+/// have too small a margin for it to say that the same token must be chosen.
 struct Promise {
     ElementType type;
     double logit_bound;
     double max_unclear_share;
 };
-// Measured over all texts below: 4.3e-5 and 1.3e-2, with logits within about ±20; the smallest margin is 2.8e-4, so in
-// f32 every step is clear. In f16 what differs are the weights, not the arithmetic.
+// Measured over all texts below: 4.3e-5 and 1.3e-2, with logits from -16 to 26; the smallest margin is
+// 2.8e-4, so in f32 every step is clear. In f16 what differs are the weights, not the arithmetic.
 constexpr Promise kPromises[] = {{ElementType::kF32, 1e-4, 0.0}, {ElementType::kF16, 1.5e-2, 0.03}};
 
-/// Runs one class over `tokens`, the first `given` of which are the prompt's: by induction, it would have written the
-/// rest itself if each choice is the exact one.
-void expect_same_choices(const ImportedModel& model, NumericClass numerics, const Tokens& tokens, size_t given,
-                         const std::vector<ExactStep>& exact, const Promise& promise) {
+/// Runs one class over `tokens`, the first `given` of which are the prompt's: by induction, it would have
+/// written the rest itself if each choice is the exact one.
+void expect_same_choices(const ImportedModel& model, NumericClass numerics, const Tokens& tokens,
+                         size_t given, const std::vector<ExactStep>& exact, const Promise& promise) {
     CountingAllocator allocator;
     Operators& operators = operators_of(numerics);
     Transformer transformer = Transformer::model_init(model.weights(), operators, allocator).take();
@@ -207,12 +213,13 @@ void expect_same_choices(const ImportedModel& model, NumericClass numerics, cons
     EXPECT_LE(static_cast<double>(unclear), promise.max_unclear_share * static_cast<double>(tokens.size()))
         << name_of(promise.type);
     if (unclear > 0) {
-        std::cout << "[ margins  ] " << name_of(promise.type) << " " << name_of(numerics) << ": " << unclear << " of "
-                  << tokens.size() << " steps are too close to tell and not compared\n";
+        std::cout << "[ margins  ] " << name_of(promise.type) << " " << name_of(numerics) << ": " << unclear
+                  << " of " << tokens.size() << " steps are too close to tell and not compared\n";
     }
 }
 
-void expect_llama2c_texts(const std::string& path, const std::string& tokenizer, const std::vector<GreedyText>& texts) {
+void expect_llama2c_texts(const std::string& path, const std::string& tokenizer,
+                          const std::vector<GreedyText>& texts) {
     const auto model = ImportedModel::make(path, tokenizer, ElementType::kF32);
     ASSERT_TRUE(model.has_value());
     DoubleTransformer exact(model->weights());
@@ -221,7 +228,8 @@ void expect_llama2c_texts(const std::string& path, const std::string& tokenizer,
         const Tokens tokens = write_greedily(*model, NumericClass::kMulAdd, golden);
         EXPECT_EQ(model->text_of(tokens), golden.text);
         ASSERT_LE(golden.ids.size() + 1, tokens.size());
-        EXPECT_EQ(Tokens(tokens.begin() + 1, tokens.begin() + 1 + static_cast<long>(golden.ids.size())), golden.ids);
+        EXPECT_EQ(Tokens(tokens.begin() + 1, tokens.begin() + 1 + static_cast<long>(golden.ids.size())),
+                  golden.ids);
 
         const size_t given = model->tokens_of(golden.prompt).size();
         const std::vector<ExactStep> steps = exact_steps(exact, tokens);

@@ -1,5 +1,5 @@
-// The sampler against exact probabilities: what each filter keeps, how often each token is drawn, and that it survives
-// whatever logits and options come.
+// The sampler against exact probabilities: what each filter keeps, how often each token is drawn, and that it
+// survives whatever logits and options come.
 #include "model/sampler.h"
 
 #include <gtest/gtest.h>
@@ -32,8 +32,9 @@ SamplingOptions no_filters(float temperature = 1.0f) {
 }
 
 class SamplerTest : public ::testing::Test {
-   protected:
-    uint32_t sample(Sampler& sampler, const Floats& logits, const SamplingOptions& options, const Tokens& recent = {}) {
+ protected:
+    uint32_t sample(Sampler& sampler, const Floats& logits, const SamplingOptions& options,
+                    const Tokens& recent = {}) {
         return sampler.sample(logits.data(), options, recent, operators_of(NumericClass::kMulAdd));
     }
     Sampler make(size_t vocab_size, uint64_t seed = 1) {
@@ -53,7 +54,8 @@ class SamplerTest : public ::testing::Test {
 };
 
 /// llama.cpp's chain by its textbook definition: sort, cut, normalise; in double.
-std::vector<double> exact_probabilities(const Floats& logits, const SamplingOptions& options, const Tokens& recent) {
+std::vector<double> exact_probabilities(const Floats& logits, const SamplingOptions& options,
+                                        const Tokens& recent) {
     std::vector<double> values(logits.begin(), logits.end());
     Tokens unique(recent.end() - static_cast<long>(std::min<size_t>(recent.size(), 64)), recent.end());
     std::sort(unique.begin(), unique.end());
@@ -63,11 +65,13 @@ std::vector<double> exact_probabilities(const Floats& logits, const SamplingOpti
     }
     Tokens order(values.size());
     std::iota(order.begin(), order.end(), 0u);
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return values[a] > values[b]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](uint32_t a, uint32_t b) { return values[a] > values[b]; });
     if (options.top_k > 0 && options.top_k < order.size()) order.resize(options.top_k);
     const auto shares = [&](double temperature) {
         std::vector<double> result;
-        for (uint32_t token : order) result.push_back(std::exp((values[token] - values[order[0]]) / temperature));
+        for (uint32_t token : order)
+            result.push_back(std::exp((values[token] - values[order[0]]) / temperature));
         const double total = std::accumulate(result.begin(), result.end(), 0.0);
         for (double& share : result) share /= total;
         return result;
@@ -75,7 +79,8 @@ std::vector<double> exact_probabilities(const Floats& logits, const SamplingOpti
     if (options.top_p < 1) {
         const std::vector<double> p = shares(1);
         size_t kept = 0;
-        for (double sum = 0; kept < order.size() && (kept == 0 || sum < options.top_p); ++kept) sum += p[kept];
+        for (double sum = 0; kept < order.size() && (kept == 0 || sum < options.top_p); ++kept)
+            sum += p[kept];
         order.resize(kept);
     }
     if (options.min_p > 0) {
@@ -130,7 +135,8 @@ TEST_P(SamplerDistribution, MatchesTheExactProbabilities) {
     }
     if (rare_expected >= 5) add_cell(rare_expected, rare_count);
     const double freedom = cells - 1;
-    // Mean `freedom`, deviation sqrt(2 freedom): four of them. The seed is fixed, so this passes always or never.
+    // Mean `freedom`, deviation sqrt(2 freedom): four of them. The seed is fixed, so this passes always or
+    // never.
     EXPECT_LE(chi_square, freedom + 4 * std::sqrt(2 * freedom) + 1e-9);
 }
 
@@ -166,9 +172,10 @@ TEST_F(SamplerTest, AFixedSeedGivesTheRecordedSequence) {
 }
 
 TEST_F(SamplerTest, DrawsFromXoshiro256PlusPlusSeededBySplitmix64) {
-    // The generator's published outputs for a state that splitmix64 makes from 0 (also in Rust's rand_xoshiro).
-    constexpr uint64_t kOutputs[] = {5987356902031041503u, 7051070477665621255u,  6633766593972829180u,
-                                     211316841551650330u,  9136120204379184874u,  379361710973160858u,
+    // The generator's published outputs for a state that splitmix64 makes from 0 (also in Rust's
+    // rand_xoshiro).
+    constexpr uint64_t kOutputs[] = {5987356902031041503u,  7051070477665621255u,  6633766593972829180u,
+                                     211316841551650330u,   9136120204379184874u,  379361710973160858u,
                                      15813423377499357806u, 15596884590815070553u, 5439680534584881407u,
                                      1369371744833522710u};
     constexpr int kBits = 16;  // of equally probable tokens: a draw is the upper bits of an output
@@ -216,9 +223,11 @@ TEST_F(SamplerTest, TheRepeatPenaltyChangesAGreedyChoice) {
     options.repeat_penalty = 1.5f;
     EXPECT_EQ(sample(sampler, {3.0f, 2.5f, 1, 0}, options, {1}), 0u);
     EXPECT_EQ(sample(sampler, {3.0f, 2.5f, 1, 0}, options, {0}), 1u);
-    EXPECT_EQ(sample(sampler, {3.0f, 1.9f, 1, 0}, options, {0, 0, 0}), 0u) << "once, however often it occurred";
+    EXPECT_EQ(sample(sampler, {3.0f, 1.9f, 1, 0}, options, {0, 0, 0}), 0u)
+        << "once, however often it occurred";
     EXPECT_EQ(sample(sampler, {-1.0f, -1.4f, -9, -9}, options, {0}), 1u) << "negative logits are multiplied";
-    EXPECT_EQ(sample(sampler, {3.0f, 2.5f, 1, 0}, options, {99, 0xFFFFFFFF}), 0u) << "ids outside the vocabulary";
+    EXPECT_EQ(sample(sampler, {3.0f, 2.5f, 1, 0}, options, {99, 0xFFFFFFFF}), 0u)
+        << "ids outside the vocabulary";
 }
 
 TEST_F(SamplerTest, TheRepeatPenaltyForgetsAfterItsWindow) {

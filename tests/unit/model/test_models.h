@@ -65,26 +65,25 @@ class Image {
 /// Makes every checksum right again where what it covers is within the image: what somebody hostile would do.
 inline void reseal(Image& image) {
     auto& header = image.header();
-    const auto crc_of = [&](uint64_t offset, uint64_t size, uint32_t& crc) {
-        if (fits(offset, size, image.size())) crc = crc32c(image.bytes().subspan(offset, size));
+    const auto inside = [&](uint64_t offset, uint64_t size) {
+        return offset % wllm::kAlignment == 0 && fits(offset, size, image.size());
+    };
+    const auto seal = [&](uint64_t offset, uint64_t size, uint32_t& crc) {
+        if (inside(offset, size)) crc = crc32c(image.bytes().subspan(offset, size));
     };
     const uint64_t table_size = uint64_t{header.section_count} * sizeof(wllm::SectionEntry);
-    if (fits(header.section_table_offset, table_size, image.size())) {
-        for (uint32_t i = 0; i < header.section_count; ++i) {
-            auto& section = image.section(i);
-            if (section.kind == wllm::SectionKind::kTensorDirectory &&
-                fits(section.offset, section.size, image.size())) {
-                for (uint64_t t = 0; t < section.size / sizeof(wllm::TensorEntry); ++t) {
-                    auto& tensor =
-                        image.at<wllm::TensorEntry>(section.offset + t * sizeof(wllm::TensorEntry));
-                    crc_of(tensor.offset, tensor.size, tensor.crc32c);
-                }
-            }
-            crc_of(section.offset, section.size, section.crc32c);
+    for (uint32_t i = 0; inside(header.section_table_offset, table_size) && i < header.section_count; ++i) {
+        auto& section = image.section(i);
+        const bool directory = section.kind == wllm::SectionKind::kTensorDirectory;
+        const uint64_t tensors = section.size / sizeof(wllm::TensorEntry);
+        for (uint64_t t = 0; directory && inside(section.offset, section.size) && t < tensors; ++t) {
+            auto& tensor = image.at<wllm::TensorEntry>(section.offset + t * sizeof(wllm::TensorEntry));
+            seal(tensor.offset, tensor.size, tensor.crc32c);
         }
-        crc_of(header.section_table_offset, table_size, header.section_table_crc32c);
+        seal(section.offset, section.size, section.crc32c);
     }
-    crc_of(0, offsetof(wllm::WeightHeader, header_crc32c), header.header_crc32c);
+    seal(header.section_table_offset, table_size, header.section_table_crc32c);
+    seal(0, offsetof(wllm::WeightHeader, header_crc32c), header.header_crc32c);
 }
 
 /// A model whose weights follow from where they stand, so that a test can say what must lie where. All of them are

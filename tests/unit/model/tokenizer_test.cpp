@@ -7,7 +7,7 @@
 
 #include "model/tools/llama2c_tokenizer.h"
 #include "model/weights.h"
-#include "test_models.h"
+#include "tests/unit/model/test_models.h"
 
 namespace bareflow {
 namespace {
@@ -173,6 +173,17 @@ TEST(Tokenizer, MergesTheBestScoreFirstAndTheLeftmostOfEquals) {
 TEST(Tokenizer, MakesOneUnknownOfARunWhereThereAreNoBytePieces) {
     const Loaded small(small_vocabulary());  // it has one byte piece: too few to fall back on
     EXPECT_THAT(small.encode("xyzab\xC3\xA9q"), ElementsAre(4, 0, 7, 8, 0));
+}
+
+TEST(Tokenizer, FallsBackOnTheBytesOfTheVisibleSpaceWhereThereIsNoSpacePiece) {
+    Vocabulary vocabulary{.pieces = {{"<unk>", 0, kUnknown}}};
+    for (uint32_t byte = 0; byte < 256; ++byte) {
+        const auto text = FixedString<6>::formatted("<0x{}{}>", "0123456789ABCDEF"[byte / 16],
+                                                    "0123456789ABCDEF"[byte % 16]);
+        vocabulary.pieces.push_back({std::string(text.view()), 0, kByte});
+    }
+    // SentencePiece writes a space as U+2581 before it looks for pieces.
+    EXPECT_THAT(Loaded(vocabulary).encode("a"), ElementsAre(1 + 0xE2, 1 + 0x96, 1 + 0x81, 1 + 'a'));
 }
 
 TEST(Tokenizer, KeepsUserDefinedPiecesWholeTheLongestFirst) {

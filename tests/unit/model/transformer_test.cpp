@@ -1,5 +1,5 @@
-// The transformer against a double-precision one that shares no code with it, and its promises: same bits in every
-// layout, nothing allocated per token, positions that can be run again.
+// The transformer against a double-precision one that shares no code with it, and its promises: same bits in
+// every layout, nothing allocated per token, positions that can be run again.
 #include "model/transformer.h"
 
 #include <gtest/gtest.h>
@@ -48,9 +48,11 @@ Logits logits_after(Transformer& model, uint32_t token, uint32_t position) {
 }
 
 /// The logits at each position of a fresh run over `tokens`.
-std::vector<Logits> run(const RandomModel& model, NumericClass numerics, const std::vector<uint32_t>& tokens) {
+std::vector<Logits> run(const RandomModel& model, NumericClass numerics,
+                        const std::vector<uint32_t>& tokens) {
     CountingAllocator allocator;
-    Transformer transformer = Transformer::model_init(model.weights, operators_of(numerics), allocator).take();
+    Transformer transformer =
+        Transformer::model_init(model.weights, operators_of(numerics), allocator).take();
     std::vector<Logits> all;
     for (uint32_t i = 0; i < tokens.size(); ++i) all.push_back(logits_after(transformer, tokens[i], i));
     return all;
@@ -69,7 +71,8 @@ TEST(Transformer, AgreesWithDoublePrecisionForTiedAndUntiedModelsInEveryType) {
                 const std::vector<Logits> logits = run(model, numerics, tokens);
                 double worst = 0;
                 for (size_t i = 0; i < tokens.size(); ++i) {
-                    worst = std::max(worst, testing::worst_difference(logits[i].data(), exact.forward(tokens[i])));
+                    worst = std::max(worst,
+                                     testing::worst_difference(logits[i].data(), exact.forward(tokens[i])));
                 }
                 EXPECT_LE(worst, kLogitBound) << name_of(numerics) << " " << name_of(type);
                 EXPECT_GT(worst, 0.0);
@@ -83,7 +86,8 @@ TEST(Transformer, GivesTheSameBitsInEveryLayout) {
     for (ElementType type : {ElementType::kF32, ElementType::kF16}) {
         const RandomModel rows(small_config(false), type, Layout::kRowMajor, 12);
         const RandomModel panels(small_config(false), type, Layout::kPanels16, 12);
-        for (NumericClass numerics : classes()) EXPECT_EQ(run(rows, numerics, tokens), run(panels, numerics, tokens));
+        for (NumericClass numerics : classes())
+            EXPECT_EQ(run(rows, numerics, tokens), run(panels, numerics, tokens));
     }
 }
 
@@ -130,7 +134,8 @@ TEST(Transformer, AShorterContextChangesNoLogits) {
     EXPECT_EQ(whole.context(), kContext);
     EXPECT_EQ(transformer.kv_bytes(), 3u * 7 * 20 * sizeof(float) * 2);
     EXPECT_LT(transformer.activation_bytes(), whole.activation_bytes());
-    for (uint32_t i = 0; i < tokens.size(); ++i) EXPECT_EQ(logits_after(transformer, tokens[i], i), expected[i]);
+    for (uint32_t i = 0; i < tokens.size(); ++i)
+        EXPECT_EQ(logits_after(transformer, tokens[i], i), expected[i]);
 }
 
 TEST(Transformer, RefusesAContextBeyondTheModels) {

@@ -1,0 +1,228 @@
+#include "arch/routine_probe.h"
+
+#include <bit>
+
+namespace bareflow {
+namespace {
+
+/// Behind every output of a probe lie this many floats that must stay as they are.
+constexpr size_t kFence = 64;
+constexpr uint32_t kFenceBits = 0x7FB0'5EED;  // a NaN that no computation makes
+/// Panels of a projection that are compared with the reference.
+constexpr size_t kSampledPanels = 16;
+constexpr size_t kProbePositions = 21;  ///< a whole group of 16 lanes, and a tail
+
+/// Small values of both signs, the same at every boot: xorshift32 (Marsaglia 2003).
+class ProbeValues {
+ public:
+    float next() {
+        state_ ^= state_ << 13;
+        state_ ^= state_ >> 17;
+        state_ ^= state_ << 5;
+        return (static_cast<float>(state_ >> 8) * 0x1p-23f - 1.0f) * 0.75f;
+    }
+    void fill(std::span<float> values) {
+        for (float& value : values) value = next();
+    }
+
+ private:
+    uint32_t state_ = 0x9E3779B9;
+};
+
+Result<Buffer<float>> make_values(Allocator& allocator, size_t count, ProbeValues& source) {
+    Buffer<float> values = TRY(Buffer<float>::make(allocator, count, "routine probe"));
+    source.fill(values.span());
+    return values;
+}
+
+/// `count` zeros (to add to, or to be overwritten) and the fence.
+Result<Buffer<float>> make_output(Allocator& allocator, size_t count) {
+    Buffer<float> values = TRY(Buffer<float>::make(allocator, count + kFence, "routine probe"));
+    for (size_t i = count; i < values.size(); ++i) values[i] = std::bit_cast<float>(kFenceBits);
+    return values;
+}
+
+Result<void> compare(const float* got, const float* wanted, size_t first, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+        const auto got_bits = std::bit_cast<uint32_t>(got[first + i]),
+                   wanted_bits = std::bit_cast<uint32_t>(wanted[i]);
+        if (got_bits != wanted_bits) {
+            return invalid("output {} is 0x{:08x}, the reference has 0x{:08x}", first + i, got_bits,
+                           wanted_bits);
+        }
+    }
+    return {};
+}
+Result<void> check_fence(const Buffer<float>& output) {
+    for (size_t i = output.size() - kFence; i < output.size(); ++i) {
+        if (std::bit_cast<uint32_t>(output[i]) != kFenceBits) return invalid("wrote beyond its output");
+    }
+    return {};
+}
+
+TensorView whole_matrix(const RoutineKey& key, const void* data, uint32_t rows) {
+    return {data, rows, key.k, key.type, key.layout};
+}
+TensorView one_panel(const TensorView& w, size_t panel) {
+    const size_t first = panel * kPanelRows;
+    const size_t rows = w.rows - first < kPanelRows ? w.rows - first : kPanelRows;
+    const auto* data = static_cast<const uint8_t*>(w.data) + first * w.columns * size_of(w.type);
+    return {data, static_cast<uint32_t>(rows), w.columns, w.type, w.layout};
+}
+
+/// Calls body(panel) for a sample of panels of n outputs; stops at its first error.
+template <typename Body>
+Result<void> for_sampled_panels(size_t n, Body body) {
+    const size_t panels = (n + kPanelRows - 1) / kPanelRows;
+    const size_t samples = panels < kSampledPanels ? panels : kSampledPanels;
+    for (size_t i = 0; i < samples; ++i) {
+        TRY(body(samples == 1 ? 0 : i * (panels - 1) / (samples - 1)));
+    }
+    return {};
+}
+
+struct Call {
+    Routine routine;
+    const void* arguments;
+};
+
+}  // namespace
+
+Result<void> ReferenceProbe::run(Routine routine, const void* arguments) {
+    Call call{routine, arguments};
+    FixedString<96> fault;
+    const bool finished = guard_.run(
+        [](void* argument) {
+            const auto* each = static_cast<const Call*>(argument);
+            each->routine(each->arguments);
+        },
+        &call, fault);
+    if (!finished) return invalid("faulted on its probe: {}", fault.view());
+    return {};
+}
+
+Result<void> ReferenceProbe::check(const RoutineKey& key, Routine routine, const void* arguments) {
+    switch (key.operation) {
+        case Operation::kProject:
+            return check_project(key, routine, *static_cast<const ProjectArguments*>(arguments));
+        case Operation::kGateUp:
+            return check_gate_up(key, routine, *static_cast<const GateUpArguments*>(arguments));
+        case Operation::kQkv:
+            return check_qkv(key, routine, *static_cast<const QkvArguments*>(arguments));
+        case Operation::kRmsNorm:
+            return check_rms_norm(key, routine);
+        case Operation::kAttention:
+            return check_attention(key, routine);
+        case Operation::kArgmax:
+            break;
+    }
+    return invalid("there is no probe for {}", name_of(key.operation));
+}
+
+Result<void> ReferenceProbe::check_project(const RoutineKey& key, Routine routine,
+                                           const ProjectArguments& given) {
+    ProbeValues values;
+    const size_t count = size_t{key.m} * key.n;
+    Buffer<float> x = TRY(make_values(allocator_, size_t{key.m} * key.k, values));
+    Buffer<float> y = TRY(make_output(allocator_, count));
+    const ProjectArguments arguments{y.data(), given.w, x.data()};
+    TRY(run(routine, &arguments));
+    TRY(check_fence(y));
+    const TensorView w = whole_matrix(key, given.w, key.n);
+    for (size_t row = 0; row < key.m; ++row) {
+        TRY(for_sampled_panels(key.n, [&](size_t panel) -> Result<void> {
+            const TensorView part = one_panel(w, panel);
+            float wanted[kPanelRows] = {};
+            if (key.epilogue == Epilogue::kAdd) {
+                reference_.project_add(wanted, part, x.data() + row * key.k);
+            } else {
+                reference_.matvec(wanted, part, x.data() + row * key.k);
+            }
+            return compare(y.data(), wanted, row * key.n + panel * kPanelRows, part.rows);
+        }));
+    }
+    return {};
+}
+
+Result<void> ReferenceProbe::check_gate_up(const RoutineKey& key, Routine routine,
+                                           const GateUpArguments& given) {
+    ProbeValues values;
+    Buffer<float> x = TRY(make_values(allocator_, size_t{key.m} * key.k, values));
+    Buffer<float> h = TRY(make_output(allocator_, size_t{key.m} * key.n));
+    const GateUpArguments arguments{h.data(), given.gate, given.up, x.data()};
+    TRY(run(routine, &arguments));
+    TRY(check_fence(h));
+    const TensorView gate = whole_matrix(key, given.gate, key.n), up = whole_matrix(key, given.up, key.n);
+    for (size_t row = 0; row < key.m; ++row) {
+        TRY(for_sampled_panels(key.n, [&](size_t panel) -> Result<void> {
+            float wanted[kPanelRows];
+            const TensorView part = one_panel(gate, panel);
+            reference_.gate_up(wanted, part, one_panel(up, panel), x.data() + row * key.k);
+            return compare(h.data(), wanted, row * key.n + panel * kPanelRows, part.rows);
+        }));
+    }
+    return {};
+}
+
+Result<void> ReferenceProbe::check_qkv(const RoutineKey& key, Routine routine, const QkvArguments& given) {
+    ProbeValues values;
+    Buffer<float> x = TRY(make_values(allocator_, key.k, values));
+    Buffer<float> angles = TRY(make_values(allocator_, key.head_size, values));
+    Buffer<float> q = TRY(make_output(allocator_, key.n)), k = TRY(make_output(allocator_, key.kv_n)),
+                  v = TRY(make_output(allocator_, key.kv_n));
+    const float *cos = angles.data(), *sin = angles.data() + key.head_size / 2;
+    const QkvArguments arguments{q.data(),    k.data(), v.data(), given.query, given.key,
+                                 given.value, x.data(), cos,      sin};
+    TRY(run(routine, &arguments));
+    TRY(check_fence(q));
+    TRY(check_fence(k));
+    TRY(check_fence(v));
+    // A head at a time would need panels that begin with heads, so the whole is compared: it is the model's smallest part.
+    Buffer<float> wanted =
+        TRY(Buffer<float>::make(allocator_, key.n + 2 * size_t{key.kv_n}, "routine probe"));
+    float *wanted_q = wanted.data(), *wanted_k = wanted_q + key.n, *wanted_v = wanted_k + key.kv_n;
+    reference_.qkv(wanted_q, wanted_k, wanted_v, x.data(), whole_matrix(key, given.query, key.n),
+                   whole_matrix(key, given.key, key.kv_n), whole_matrix(key, given.value, key.kv_n),
+                   {cos, sin}, key.head_size);
+    TRY(compare(q.data(), wanted_q, 0, key.n));
+    TRY(compare(k.data(), wanted_k, 0, key.kv_n));
+    return compare(v.data(), wanted_v, 0, key.kv_n);
+}
+
+Result<void> ReferenceProbe::check_rms_norm(const RoutineKey& key, Routine routine) {
+    ProbeValues values;
+    Buffer<float> x = TRY(make_values(allocator_, key.n, values)),
+                  weight = TRY(make_values(allocator_, key.n, values));
+    Buffer<float> y = TRY(make_output(allocator_, key.n)), wanted = TRY(make_output(allocator_, key.n));
+    const RmsNormArguments arguments{y.data(), x.data(), weight.data()};
+    TRY(run(routine, &arguments));
+    TRY(check_fence(y));
+    reference_.rms_norm(wanted.data(), x.data(), weight.data(), key.n, key.eps);
+    return compare(y.data(), wanted.data(), 0, key.n);
+}
+
+Result<void> ReferenceProbe::check_attention(const RoutineKey& key, Routine routine) {
+    ProbeValues values;
+    const size_t out_size = size_t{key.num_heads} * key.head_size,
+                 kv_size = size_t{key.num_kv_heads} * key.head_size;
+    Buffer<float> q = TRY(make_values(allocator_, out_size, values));
+    Buffer<float> keys = TRY(make_values(allocator_, kProbePositions * kv_size, values));
+    Buffer<float> cache = TRY(make_values(allocator_, kProbePositions * kv_size, values));
+    Buffer<float> scores = TRY(make_output(allocator_, key.num_heads * kProbePositions));
+    Buffer<float> out = TRY(make_output(allocator_, out_size)),
+                  wanted = TRY(make_output(allocator_, out_size));
+    for (const size_t positions : {size_t{1}, kProbePositions}) {
+        const AttentionArguments arguments{out.data(), q.data(),      keys.data(),    cache.data(),
+                                           positions,  scores.data(), kProbePositions};
+        TRY(run(routine, &arguments));
+        TRY(check_fence(out));
+        TRY(check_fence(scores));
+        reference_.attention(wanted.data(), q.data(), {keys.data(), cache.data(), positions},
+                             {key.num_heads, key.num_kv_heads, key.head_size}, scores.data(),
+                             kProbePositions);
+        TRY(compare(out.data(), wanted.data(), 0, out_size));
+    }
+    return {};
+}
+
+}  // namespace bareflow

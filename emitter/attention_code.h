@@ -1,0 +1,263 @@
+// softmax(q K / sqrt(head_size)) V for every head, over a KV cache of any number of positions.
+//
+// Scores sum over a head in 16 shared lanes, the softmax's sum likewise; an output sums over positions in ascending order
+// in one accumulator. Keys and values are read in place.
+#pragma once
+
+#include "emitter/constant_pool.h"
+#include "emitter/exponential_code.h"
+#include "emitter/reduction_code.h"
+
+namespace bareflow {
+
+template <typename A>
+class AttentionCode {
+ public:
+    AttentionCode(A& assembler, const RoutineKey& key, const Plan& plan)
+        : a_(assembler),
+          key_(key),
+          code_(assembler, key.isa, key.numerics, plan.vector_bytes),
+          pool_(assembler, x86::r14) {}
+
+    /// Head sizes that are whole xmm registers, and whose accumulators fit.
+    static bool supports(const RoutineKey& key) {
+        return key.head_size >= 4 && key.head_size % 4 == 0 && key.head_size <= 256 && key.num_kv_heads > 0 &&
+               key.num_heads % key.num_kv_heads == 0;
+    }
+
+    /// AttentionArguments in rdi.
+    void emit() {
+        for (x86::Gp saved : {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14, x86::r15}) a_.push(saved);
+        pool_.load_base();
+        a_.mov(kQuery, x86::ptr(kArguments, offsetof(AttentionArguments, q)));
+        a_.mov(kOut, x86::ptr(kArguments, offsetof(AttentionArguments, out)));
+        a_.mov(kKeys, x86::ptr(kArguments, offsetof(AttentionArguments, keys)));
+        a_.mov(kValues, x86::ptr(kArguments, offsetof(AttentionArguments, values)));
+        a_.mov(kPositions, x86::ptr(kArguments, offsetof(AttentionArguments, positions)));
+        a_.mov(kScores, x86::ptr(kArguments, offsetof(AttentionArguments, scores)));
+        a_.mov(kHeads.r32(), int64_t{key_.num_heads});
+        a_.mov(kInGroup.r32(), int64_t{group()});
+
+        x86::Label head = a_.new_label(), same_group = a_.new_label();
+        a_.bind(head);
+        scores();
+        softmax();
+        weighted_sum();
+        a_.add(kQuery, head_bytes());
+        a_.add(kOut, head_bytes());
+        a_.mov(kTemporary, x86::ptr(kArguments, offsetof(AttentionArguments, score_stride)));
+        a_.lea(kScores, x86::ptr(kScores, kTemporary, 4));
+        a_.dec(kInGroup.r32());
+        a_.jnz(same_group);
+        a_.add(kKeys, head_bytes());
+        a_.add(kValues, head_bytes());
+        a_.mov(kInGroup.r32(), int64_t{group()});
+        a_.bind(same_group);
+        a_.dec(kHeads.r32());
+        a_.jnz(head);
+
+        for (x86::Gp saved : {x86::r15, x86::r14, x86::r13, x86::r12, x86::rbp, x86::rbx}) a_.pop(saved);
+        code_.leave();
+        pool_.place();
+    }
+
+ private:
+    static constexpr x86::Gp kArguments = x86::rdi, kQuery = x86::rsi, kOut = x86::rdx, kKeys = x86::r8,
+                             kValues = x86::r9, kPositions = x86::r10, kScores = x86::r11, kHeads = x86::rbx,
+                             kInGroup = x86::rbp, kRow = x86::r12, kIndex = x86::rcx, kTemporary = x86::rax,
+                             kEnd = x86::r13;
+    static constexpr int64_t kFloat = sizeof(float);
+
+    unsigned group() const { return key_.num_heads / key_.num_kv_heads; }
+    int32_t head_bytes() const { return static_cast<int32_t>(key_.head_size * kFloat); }
+    int32_t row_bytes() const { return static_cast<int32_t>(key_.num_kv_heads * key_.head_size * kFloat); }
+
+    /// A piece of a head: `lanes` floats (4, 8 or 16) from element `first`, as wide as the plan's vectors allow.
+    template <typename Body>
+    void for_each_piece(Body body) {
+        unsigned first = 0;
+        for (unsigned lanes = code_.lanes(); lanes >= 4; lanes /= 2) {
+            for (; key_.head_size - first >= lanes; first += lanes) body(first, lanes);
+        }
+    }
+    VectorCode<A> of_lanes(unsigned lanes) {
+        return VectorCode<A>(a_, key_.isa, key_.numerics, lanes * static_cast<unsigned>(kFloat));
+    }
+
+    // ---- scores[p] = (q . k_p) * scale
+    void scores() {
+        constexpr unsigned kSums = 0, kLoaded = 8, kScratch = 9, kScale = 10, kKey = 11;
+        SharedLanes<A> sums(code_, kSums);
+        code_.broadcast(kScale, pool_.at(scale()));
+        a_.mov(kRow, kKeys);
+        loop_over_positions([&] {
+            sums.zero();
+            for_each_piece([&](unsigned first, unsigned lanes) {
+                VectorCode<A> piece = of_lanes(lanes);
+                const unsigned sum = sums.at(first % kSharedLanes / code_.lanes());
+                const unsigned lane_in_register = first % kSharedLanes % code_.lanes();
+                load_at_lane(piece, kLoaded, x86::ptr(kQuery, first * kFloat), lane_in_register);
+                load_at_lane(piece, kKey, x86::ptr(kRow, first * kFloat), lane_in_register);
+                code_.multiply_add(sum, kLoaded, kKey, kScratch);
+            });
+            sums.reduce(kScratch);
+            if (code_.vex()) {
+                a_.vmulss(x86::xmm(kSums), x86::xmm(kSums), x86::xmm(kScale));
+                a_.vmovss(x86::ptr(kScores, kIndex, 4), x86::xmm(kSums));
+            } else {
+                a_.mulss(x86::xmm(kSums), x86::xmm(kScale));
+                a_.movss(x86::ptr(kScores, kIndex, 4), x86::xmm(kSums));
+            }
+            a_.add(kRow, row_bytes());
+        });
+    }
+    float scale() const { return 1.0f / __builtin_sqrtf(static_cast<float>(key_.head_size)); }
+    /// A narrow load leaves zeros above, whose products change no sum. Pieces begin at lane 0 of a register, but for four
+    /// floats behind eight in a zmm.
+    void load_at_lane(VectorCode<A>& piece, unsigned to, x86::Mem from, unsigned lane) {
+        constexpr uint8_t kUpperHalfFromLower = 0x4E;
+        piece.load(to, from);
+        if (lane != 0) a_.vshuff32x4(x86::zmm(to), x86::zmm(to), x86::zmm(to), kUpperHalfFromLower);
+    }
+
+    // ---- scores[p] = e^(scores[p] - max); xmm kInverseSum = 1 / sum
+    static constexpr unsigned kInverseSum = 15;
+
+    void softmax() {
+        constexpr unsigned kMaximum = 14, kValue = 4, kScratch = 5;
+        maximum(kMaximum, kValue);
+        SharedLanes<A> sums(code_, 0);
+        sums.zero();
+        const ExponentialScratch exponential{9, 10, 11, 12};
+        // Whole groups of 16, then one more with zeros where there are no positions.
+        const unsigned vectors = sums.count();
+        x86::Label whole = a_.new_label(), tail = a_.new_label(), done = a_.new_label();
+        a_.xor_(kIndex.r32(), kIndex.r32());
+        a_.mov(kEnd, kPositions);
+        a_.and_(kEnd, -static_cast<int32_t>(kSharedLanes));
+        a_.jz(tail);
+        a_.bind(whole);
+        for (unsigned v = 0; v < vectors; ++v) {
+            const x86::Mem place = x86::ptr(kScores, kIndex, 4, v * code_.bytes());
+            code_.load(kValue, place);
+            code_.subtract(kScratch, kValue, kMaximum);
+            code_.copy(kValue, kScratch);
+            emit_exponential(code_, pool_, kValue, exponential);
+            code_.store(place, kValue);
+            code_.add(sums.at(v), sums.at(v), kValue);
+        }
+        a_.add(kIndex, static_cast<int32_t>(kSharedLanes));
+        a_.cmp(kIndex, kEnd);
+        a_.jb(whole);
+        a_.bind(tail);
+        a_.cmp(kIndex, kPositions);
+        a_.jae(done);
+        tail_of_softmax(sums, kMaximum, kValue, kScratch, exponential);
+        a_.bind(done);
+        sums.reduce(kScratch);
+        const x86::Xmm sum = x86::xmm(0), inverse = x86::xmm(kInverseSum);
+        if (code_.vex()) {
+            a_.vmovss(inverse, pool_.at(1.0f));
+            a_.vdivss(inverse, inverse, sum);
+        } else {
+            a_.movss(inverse, pool_.at(1.0f));
+            a_.divss(inverse, sum);
+        }
+    }
+    /// The last scores one by one: each into its lane's place in the red zone, whose other lanes are zero.
+    void tail_of_softmax(SharedLanes<A>& sums, unsigned maximum, unsigned value, unsigned scratch,
+                         const ExponentialScratch& exponential) {
+        constexpr int64_t kRedZone = -64;
+        code_.zero(value);
+        for (unsigned v = 0; v < sums.count(); ++v)
+            code_.store(x86::ptr(x86::rsp, kRedZone + v * code_.bytes()), value);
+        x86::Label again = a_.new_label();
+        VectorCode<A> one = of_lanes(4);
+        a_.xor_(kTemporary.r32(), kTemporary.r32());
+        a_.bind(again);
+        load_float(value, x86::ptr(kScores, kIndex, 4));
+        one.subtract(scratch, value, maximum);
+        one.copy(value, scratch);
+        emit_exponential(one, pool_, value, exponential);
+        store_float(x86::ptr(kScores, kIndex, 4), value);
+        store_float(x86::ptr(x86::rsp, kTemporary, 4, kRedZone), value);
+        a_.inc(kTemporary);
+        a_.inc(kIndex);
+        a_.cmp(kIndex, kPositions);
+        a_.jb(again);
+        for (unsigned v = 0; v < sums.count(); ++v) {
+            code_.load(value, x86::ptr(x86::rsp, kRedZone + v * code_.bytes()));
+            code_.add(sums.at(v), sums.at(v), value);
+        }
+    }
+    /// All lanes = the largest score. As the reference: a later one replaces it only if it is greater.
+    void maximum(unsigned to, unsigned value) {
+        load_float(to, x86::ptr(kScores));
+        loop_over_positions([&] {
+            load_float(value, x86::ptr(kScores, kIndex, 4));
+            if (code_.vex()) {
+                a_.vmaxss(x86::xmm(to), x86::xmm(value), x86::xmm(to));
+            } else {
+                a_.maxss(x86::xmm(value), x86::xmm(to));
+                a_.movaps(x86::xmm(to), x86::xmm(value));
+            }
+        });
+        code_.broadcast_lane0(to, to);
+    }
+
+    // ---- out[d] = (sum over p of scores[p] * v_p[d]) * inverse
+    void weighted_sum() {
+        const unsigned at_once = (code_.registers() == 32 ? 12u : 8u);
+        const unsigned weight = at_once, scratch = at_once + 1;
+        static_assert(kInverseSum > 9);
+        struct Piece {
+            unsigned first, lanes;
+        } pieces[64];
+        unsigned count = 0;
+        for_each_piece([&](unsigned first, unsigned lanes) { pieces[count++] = {first, lanes}; });
+        for (unsigned begin = 0; begin < count; begin += at_once) {
+            const unsigned end = count - begin < at_once ? count : begin + at_once;
+            for (unsigned i = begin; i < end; ++i) of_lanes(pieces[i].lanes).zero(i - begin);
+            a_.mov(kRow, kValues);
+            loop_over_positions([&] {
+                code_.broadcast(weight, x86::ptr(kScores, kIndex, 4));
+                for (unsigned i = begin; i < end; ++i) {
+                    of_lanes(pieces[i].lanes)
+                        .multiply_add(i - begin, weight, x86::ptr(kRow, pieces[i].first * kFloat), scratch);
+                }
+                a_.add(kRow, row_bytes());
+            });
+            code_.broadcast_lane0(weight, kInverseSum);
+            for (unsigned i = begin; i < end; ++i) {
+                VectorCode<A> piece = of_lanes(pieces[i].lanes);
+                piece.multiply(i - begin, i - begin, weight);
+                piece.store(x86::ptr(kOut, pieces[i].first * kFloat), i - begin);
+            }
+        }
+    }
+
+    /// kIndex = 0 … positions - 1.
+    template <typename Body>
+    void loop_over_positions(Body body) {
+        x86::Label again = a_.new_label();
+        a_.xor_(kIndex.r32(), kIndex.r32());
+        a_.bind(again);
+        body();
+        a_.inc(kIndex);
+        a_.cmp(kIndex, kPositions);
+        a_.jb(again);
+    }
+    void load_float(unsigned to, x86::Mem from) {
+        code_.vex() ? a_.vmovss(x86::xmm(to), from) : a_.movss(x86::xmm(to), from);
+    }
+    void store_float(x86::Mem to, unsigned from) {
+        code_.vex() ? a_.vmovss(to, x86::xmm(from)) : a_.movss(to, x86::xmm(from));
+    }
+
+    A& a_;
+    const RoutineKey& key_;
+    VectorCode<A> code_;
+    ConstantPool<A> pool_;
+};
+
+}  // namespace bareflow

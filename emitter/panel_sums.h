@@ -1,0 +1,200 @@
+// The inner loop of every projection: the sums of a block of panels over all k, for a few rows of x.
+//
+// A lane is an output and has one accumulator, so the order of additions is that of the reference whatever the width.
+// Several panels (and rows) run side by side to hide the latency of their multiply-adds.
+#pragma once
+
+#include "arch/base/routine.h"
+#include "emitter/constant_pool.h"
+#include "emitter/vector_code.h"
+
+namespace bareflow {
+
+/// How many accumulators a block has: rows of x times sources (weight matrices) times panels times vectors a panel.
+struct BlockShape {
+    unsigned sources = 1, panels = 1, rows = 1;
+};
+
+template <typename A>
+class PanelSums {
+ public:
+    /// Pointers of the loop, by role; rcx counts.
+    static constexpr x86::Gp kInput = x86::rdx, kCounter = x86::rcx;
+    static constexpr x86::Gp kWeights[2] = {x86::rsi, x86::r9};
+
+    PanelSums(VectorCode<A>& code, ConstantPool<A>& pool, const RoutineKey& key, const Plan& plan)
+        : code_(code),
+          pool_(pool),
+          a_(code.a),
+          k_(key.k),
+          type_(key.type),
+          unroll_(plan.unroll),
+          prefetch_(plan.prefetch) {}
+
+    unsigned vectors_per_panel() const { return static_cast<unsigned>(kPanelRows) / code_.lanes(); }
+    unsigned accumulators(const BlockShape& block) const {
+        return block.rows * block.sources * block.panels * vectors_per_panel();
+    }
+    unsigned accumulator(const BlockShape& block, unsigned row, unsigned source, unsigned panel,
+                         unsigned v) const {
+        return ((row * block.sources + source) * block.panels + panel) * vectors_per_panel() + v;
+    }
+    /// Vector registers that a block needs: accumulators, one of x, what the weights pass through, scratch.
+    unsigned registers_needed(const BlockShape& block) const {
+        return accumulators(block) + 1 + weight_registers(block) + scratch_registers();
+    }
+    int64_t panel_bytes() const { return static_cast<int64_t>(kPanelRows * k_ * size_of(type_)); }
+
+    /// Emits the sums into the block's accumulators. The pointers are where they were afterwards.
+    void emit(const BlockShape& block) {
+        const unsigned total = accumulators(block);
+        x_ = total;
+        weights_ = x_ + 1;
+        scratch_ = weights_ + weight_registers(block);
+        for (unsigned i = 0; i < total; ++i) code_.zero(i);
+
+        const unsigned unroll = unroll_ < k_ ? unroll_ : k_;
+        const unsigned turns = k_ / unroll, rest = k_ % unroll;
+        int64_t advanced = 0;
+        if (turns > 1) {
+            x86::Label loop = a_.new_label();
+            a_.mov(kCounter.r32(), int64_t{turns});
+            a_.bind(loop);
+            steps(block, unroll, true);
+            advance(block, unroll);
+            a_.dec(kCounter.r32());
+            a_.jnz(loop);
+            advanced = int64_t{turns} * unroll;
+        } else {
+            steps(block, unroll, false);
+        }
+        if (turns > 1) {
+            steps(block, rest, false);
+        } else {
+            steps_from(block, unroll, rest);
+        }
+        if (advanced != 0) advance(block, -advanced);
+    }
+
+ private:
+    static constexpr unsigned kHalf = 2;  // bytes
+
+    bool is_half() const { return type_ == ElementType::kF16; }
+    /// With several rows a weight is loaded once for all of them; halves always pass through a register.
+    unsigned weight_registers(const BlockShape& block) const {
+        if (block.rows > 1) return block.sources * block.panels * vectors_per_panel();
+        return is_half() ? 1 : 0;
+    }
+    unsigned scratch_registers() const {
+        if (is_half() && !code_.vex()) return 3;
+        return code_.fma() ? 0 : 1;
+    }
+
+    void steps(const BlockShape& block, unsigned count, bool in_loop) {
+        if (in_loop && prefetch_ != 0) {
+            for (unsigned source = 0; source < block.sources; ++source) {
+                for (unsigned panel = 0; panel < block.panels; ++panel) {
+                    a_.prefetcht0(x86::ptr(kWeights[source], panel * panel_bytes() + prefetch_));
+                }
+            }
+        }
+        steps_from(block, 0, count);
+    }
+    void steps_from(const BlockShape& block, unsigned first, unsigned count) {
+        for (unsigned k = first; k < first + count; ++k)
+            block.rows == 1 ? one_row(block, k) : several_rows(block, k);
+    }
+
+    void one_row(const BlockShape& block, unsigned k) {
+        code_.broadcast(x_, input(0, k));
+        for (unsigned source = 0; source < block.sources; ++source) {
+            for (unsigned panel = 0; panel < block.panels; ++panel) {
+                for (unsigned v = 0; v < vectors_per_panel(); ++v) {
+                    const unsigned sum = accumulator(block, 0, source, panel, v);
+                    if (is_half()) {
+                        load_weight(weights_, weight(source, panel, k, v));
+                        code_.multiply_add(sum, x_, weights_, scratch_);
+                    } else {
+                        code_.multiply_add(sum, x_, weight(source, panel, k, v), scratch_);
+                    }
+                }
+            }
+        }
+    }
+    void several_rows(const BlockShape& block, unsigned k) {
+        for (unsigned source = 0; source < block.sources; ++source) {
+            for (unsigned panel = 0; panel < block.panels; ++panel) {
+                for (unsigned v = 0; v < vectors_per_panel(); ++v) {
+                    load_weight(weights_ + accumulator(block, 0, source, panel, v),
+                                weight(source, panel, k, v));
+                }
+            }
+        }
+        const unsigned per_row = block.sources * block.panels * vectors_per_panel();
+        for (unsigned row = 0; row < block.rows; ++row) {
+            code_.broadcast(x_, input(row, k));
+            for (unsigned i = 0; i < per_row; ++i) {
+                code_.multiply_add(row * per_row + i, x_, weights_ + i, scratch_);
+            }
+        }
+    }
+
+    x86::Mem input(unsigned row, unsigned k) const {
+        return x86::ptr(kInput, (int64_t{row} * k_ + k) * static_cast<int64_t>(sizeof(float)));
+    }
+    x86::Mem weight(unsigned source, unsigned panel, unsigned k, unsigned v) const {
+        const int64_t element = int64_t{k} * kPanelRows + v * code_.lanes();
+        return x86::ptr(kWeights[source],
+                        panel * panel_bytes() + element * static_cast<int64_t>(size_of(type_)));
+    }
+    void load_weight(unsigned to, x86::Mem from) {
+        if (!is_half()) return code_.load(to, from);
+        if (code_.vex()) return a_.vcvtph2ps(code_.reg(to), from);
+        load_halves_sse2(to, from);
+    }
+    /// Four binary16 to binary32 without F16C: the magnitude's bits moved into place and scaled by 2^112 (exact also for
+    /// subnormals), infinity's and NaN's exponent filled up, the sign put back.
+    void load_halves_sse2(unsigned to, x86::Mem from) {
+        constexpr uint32_t kMagnitude = 0x7FFF, kLargestFinite = 0x7BFFu << 13, kInfinity = 0x7F800000;
+        const x86::Xmm value = x86::xmm(to), sign = x86::xmm(scratch_), constant = x86::xmm(scratch_ + 1),
+                       special = x86::xmm(scratch_ + 2);
+        a_.xorps(sign, sign);
+        a_.movq(value, from);
+        a_.punpcklwd(value, sign);
+        a_.movaps(sign, value);
+        code_.broadcast(scratch_ + 1, pool_.at_bits(kMagnitude));
+        a_.pand(value, constant);
+        a_.pxor(sign, value);
+        a_.pslld(sign, 16);
+        a_.pslld(value, 13);
+        a_.movaps(special, value);
+        code_.broadcast(scratch_ + 1, pool_.at_bits(kLargestFinite));
+        a_.pcmpgtd(special, constant);
+        code_.broadcast(scratch_ + 1, pool_.at_bits(kInfinity));
+        a_.pand(special, constant);
+        code_.broadcast(scratch_ + 1, pool_.at(0x1p112f));
+        a_.mulps(value, constant);
+        a_.orps(value, special);
+        a_.orps(value, sign);
+    }
+
+    /// Moves the pointers by `steps` of k.
+    void advance(const BlockShape& block, int64_t steps) {
+        for (unsigned source = 0; source < block.sources; ++source) {
+            a_.add(kWeights[source],
+                   static_cast<int32_t>(steps * static_cast<int64_t>(kPanelRows * size_of(type_))));
+        }
+        a_.add(kInput, static_cast<int32_t>(steps * static_cast<int64_t>(sizeof(float))));
+    }
+
+    VectorCode<A>& code_;
+    ConstantPool<A>& pool_;
+    A& a_;
+    unsigned k_;
+    ElementType type_;
+    unsigned unroll_;
+    unsigned prefetch_;
+    unsigned x_ = 0, weights_ = 0, scratch_ = 0;
+};
+
+}  // namespace bareflow

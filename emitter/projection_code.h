@@ -1,0 +1,296 @@
+// Routines of matrix products: projections with their epilogue, fused gate and up, fused query, key and value.
+//
+//     for each block of panels            kBlocks counts
+//         for each tile of rows of x      kTiles counts (m > 1)
+//             sums over k                 panel_sums.h
+//             epilogue
+//
+// What is left over, panels or rows, gets a smaller block of its own behind the loop, and the last panel stores only the
+// outputs that exist.
+#pragma once
+
+#include "emitter/constant_pool.h"
+#include "emitter/exponential_code.h"
+#include "emitter/panel_sums.h"
+#include "emitter/vector_code.h"
+
+namespace bareflow {
+
+template <typename A>
+class ProjectionCode {
+ public:
+    static constexpr x86::Gp kOutput = x86::rdi, kBlocks = x86::r8, kTiles = x86::r10;
+
+    ProjectionCode(A& assembler, const RoutineKey& key, const Plan& plan)
+        : a_(assembler),
+          key_(key),
+          plan_(plan),
+          code_(assembler, key.isa, key.numerics, plan.vector_bytes),
+          pool_(assembler, x86::rax),
+          sums_(code_, pool_, key, plan) {}
+
+    /// ProjectArguments in rdi.
+    void emit_project() {
+        load_pointers(offsetof(ProjectArguments, y), offsetof(ProjectArguments, x),
+                      {offsetof(ProjectArguments, w), offsetof(ProjectArguments, w)}, 1);
+        projection(key_.n, key_.m, 1);
+        finish();
+    }
+
+    /// GateUpArguments in rdi.
+    void emit_gate_up() {
+        load_pointers(offsetof(GateUpArguments, h), offsetof(GateUpArguments, x),
+                      {offsetof(GateUpArguments, gate), offsetof(GateUpArguments, up)}, 2);
+        projection(key_.n, key_.m, 2);
+        finish();
+    }
+
+    /// QkvArguments in rdi.
+    void emit_qkv() {
+        struct Part {
+            size_t out, weights;
+            unsigned n;
+            bool rotated;
+        };
+        const Part parts[] = {{offsetof(QkvArguments, q), offsetof(QkvArguments, query), key_.n, true},
+                              {offsetof(QkvArguments, k), offsetof(QkvArguments, key), key_.kv_n, true},
+                              {offsetof(QkvArguments, v), offsetof(QkvArguments, value), key_.kv_n, false}};
+        pool_.load_base();
+        a_.mov(kArguments, x86::rdi);
+        a_.mov(PanelSums<A>::kInput, x86::ptr(kArguments, offsetof(QkvArguments, x)));
+        for (const Part& part : parts) {
+            a_.mov(kOutput, x86::ptr(kArguments, static_cast<int64_t>(part.out)));
+            a_.mov(PanelSums<A>::kWeights[0], x86::ptr(kArguments, static_cast<int64_t>(part.weights)));
+            projection(part.n, 1, 1);
+            if (part.rotated) {
+                a_.mov(kOutput, x86::ptr(kArguments, static_cast<int64_t>(part.out)));
+                a_.mov(kCos, x86::ptr(kArguments, offsetof(QkvArguments, cos)));
+                a_.mov(kSin, x86::ptr(kArguments, offsetof(QkvArguments, sin)));
+                rotate_heads(part.n / key_.head_size);
+            }
+        }
+        finish();
+        if (uses_signs_) place_signs();
+    }
+
+ private:
+    static constexpr x86::Gp kArguments = x86::r11;
+    static constexpr x86::Gp kCos = x86::rsi, kSin = x86::r9;  // the weights' registers, free by then
+    static constexpr int64_t kFloat = sizeof(float);
+    static constexpr int64_t kPanelFloatBytes = kPanelRows * sizeof(float);
+
+    void load_pointers(size_t output, size_t input, const size_t (&weights)[2], unsigned sources) {
+        pool_.load_base();
+        a_.mov(kArguments, x86::rdi);
+        a_.mov(kOutput, x86::ptr(kArguments, static_cast<int64_t>(output)));
+        a_.mov(PanelSums<A>::kInput, x86::ptr(kArguments, static_cast<int64_t>(input)));
+        for (unsigned i = 0; i < sources; ++i) {
+            a_.mov(PanelSums<A>::kWeights[i], x86::ptr(kArguments, static_cast<int64_t>(weights[i])));
+        }
+    }
+    void finish() {
+        code_.leave();
+        pool_.place();
+    }
+
+    /// All n outputs of m rows of x. Leaves kOutput and the weights behind the last full block.
+    void projection(unsigned n, unsigned m, unsigned sources) {
+        const unsigned full = n / kPanelRows, partial = n % kPanelRows;
+        const unsigned blocks = full / plan_.panels;
+        const unsigned rest = full % plan_.panels + (partial != 0 ? 1 : 0);
+        n_ = n;
+        if (blocks > 1) {
+            x86::Label loop = a_.new_label();
+            a_.mov(kBlocks.r32(), int64_t{blocks});
+            a_.bind(loop);
+            block_of_panels({sources, plan_.panels, 1}, m, 0);
+            next_block(sources);
+            a_.dec(kBlocks.r32());
+            a_.jnz(loop);
+        } else if (blocks == 1) {
+            block_of_panels({sources, plan_.panels, 1}, m, 0);
+            if (rest != 0) next_block(sources);
+        }
+        if (rest != 0) block_of_panels({sources, rest, 1}, m, partial);
+    }
+    void next_block(unsigned sources) {
+        a_.add(kOutput, static_cast<int32_t>(plan_.panels * kPanelFloatBytes));
+        for (unsigned i = 0; i < sources; ++i) {
+            a_.add(PanelSums<A>::kWeights[i], static_cast<int32_t>(plan_.panels * sums_.panel_bytes()));
+        }
+    }
+
+    /// All rows of x for one block; its last panel has `partial` outputs (0: all 16).
+    void block_of_panels(BlockShape block, unsigned m, unsigned partial) {
+        const unsigned tile = plan_.rows < m ? plan_.rows : m;
+        const unsigned tiles = m / tile, rest = m % tile;
+        block.rows = tile;
+        if (tiles > 1) {
+            x86::Label loop = a_.new_label();
+            a_.mov(kTiles.r32(), int64_t{tiles});
+            a_.bind(loop);
+            tile_of_rows(block, partial);
+            move_rows(tile);
+            a_.dec(kTiles.r32());
+            a_.jnz(loop);
+        } else {
+            tile_of_rows(block, partial);
+            if (rest != 0) move_rows(tile);
+        }
+        if (rest != 0) {
+            block.rows = rest;
+            tile_of_rows(block, partial);
+        }
+        const unsigned moved = tiles > 1 || rest != 0 ? tiles * tile : 0;
+        if (moved != 0) move_rows(-int64_t{moved});
+    }
+    void move_rows(int64_t rows) {
+        a_.add(PanelSums<A>::kInput, static_cast<int32_t>(rows * key_.k * kFloat));
+        a_.add(kOutput, static_cast<int32_t>(rows * n_ * kFloat));
+    }
+
+    void tile_of_rows(const BlockShape& block, unsigned partial) {
+        sums_.emit(block);
+        const unsigned vectors = sums_.vectors_per_panel();
+        if (block.sources == 2) activate(block);
+        for (unsigned row = 0; row < block.rows; ++row) {
+            for (unsigned panel = 0; panel < block.panels; ++panel) {
+                const bool last = panel + 1 == block.panels;
+                const unsigned outputs = last && partial != 0 ? partial : static_cast<unsigned>(kPanelRows);
+                for (unsigned v = 0; v < vectors; ++v) {
+                    const unsigned first = v * code_.lanes();
+                    if (first >= outputs) break;
+                    const unsigned count = outputs - first < code_.lanes() ? outputs - first : code_.lanes();
+                    const int64_t place = (int64_t{row} * n_ + panel * kPanelRows + first) * kFloat;
+                    put(sums_.accumulator(block, row, 0, panel, v), place, count, sums_.accumulators(block));
+                }
+            }
+        }
+    }
+    /// Both sources' sums become silu(gate) * up, in the gate's accumulator.
+    void activate(const BlockShape& block) {
+        const unsigned free = sums_.accumulators(block);
+        const ExponentialScratch scratch{free + 1, free + 2, free + 3, free + 4};
+        for (unsigned row = 0; row < block.rows; ++row) {
+            for (unsigned panel = 0; panel < block.panels; ++panel) {
+                for (unsigned v = 0; v < sums_.vectors_per_panel(); ++v) {
+                    emit_silu_multiply(code_, pool_, sums_.accumulator(block, row, 0, panel, v),
+                                       sums_.accumulator(block, row, 1, panel, v), free, scratch);
+                }
+            }
+        }
+    }
+
+    /// Stores (or adds) the first `count` lanes of a sum at `place` of the output.
+    void put(unsigned sum, int64_t place, unsigned count, unsigned scratch) {
+        const bool add = key_.epilogue == Epilogue::kAdd;
+        if (count == code_.lanes()) {
+            if (add) {
+                code_.load(scratch, x86::ptr(kOutput, place));
+                code_.add(sum, scratch, sum);
+            }
+            code_.store(x86::ptr(kOutput, place), sum);
+            return;
+        }
+        // By way of the red zone, one float at a time: nothing beyond the tensor is read or written.
+        constexpr int64_t kRedZone = -64;
+        code_.store(x86::ptr(x86::rsp, kRedZone), sum);
+        for (unsigned i = 0; i < count; ++i) {
+            const x86::Mem lane = x86::ptr(x86::rsp, kRedZone + i * kFloat),
+                           output = x86::ptr(kOutput, place + i * kFloat);
+            const x86::Xmm value = x86::xmm(scratch);
+            if (code_.vex()) {
+                a_.vmovss(value, lane);
+                if (add) a_.vaddss(value, value, output);
+                a_.vmovss(output, value);
+            } else {
+                a_.movss(value, lane);
+                if (add) a_.addss(value, output);
+                a_.movss(output, value);
+            }
+        }
+    }
+
+    // ---- rotary embedding of `heads` heads at kOutput, in place
+    /// The widest vector that divides a head, or 0: pairs one by one.
+    unsigned rotation_lanes() const {
+        unsigned lanes = code_.lanes();
+        while (lanes >= 4 && key_.head_size % lanes != 0) lanes /= 2;
+        return lanes >= 4 ? lanes : 0;
+    }
+    void rotate_heads(unsigned heads) {
+        const unsigned lanes = rotation_lanes();
+        const unsigned step = lanes != 0 ? lanes : 2;
+        VectorCode<A> narrow(a_, key_.isa, key_.numerics, lanes != 0 ? lanes * 4 : 16);
+        x86::Label loop = a_.new_label();
+        a_.mov(kBlocks.r32(), int64_t{heads});
+        load_signs(narrow);
+        a_.bind(loop);
+        for (unsigned first = 0; first < key_.head_size; first += step) rotate(narrow, first, lanes);
+        a_.add(kOutput, static_cast<int32_t>(key_.head_size * kFloat));
+        a_.dec(kBlocks.r32());
+        a_.jnz(loop);
+    }
+
+    static constexpr unsigned kValue = 0, kSwapped = 1, kCosines = 2, kSines = 3, kScratch = 4, kSigns = 5;
+
+    /// Lanes become x0 * cos - x1 * sin and x1 * cos + x0 * sin: the product with the sine is rounded first.
+    void rotate(VectorCode<A>& code, unsigned first, unsigned lanes) {
+        const x86::Mem pairs = x86::ptr(kOutput, first * kFloat);
+        const int64_t table = int64_t{first} / 2 * kFloat;
+        if (lanes == 0) {
+            load_pair(code, kValue, pairs);
+        } else {
+            code.load(kValue, pairs);
+        }
+        load_twice_each(code, kCosines, x86::ptr(kCos, table), lanes);
+        load_twice_each(code, kSines, x86::ptr(kSin, table), lanes);
+        code.swap_pairs(kSwapped, kValue);
+        code.multiply(kSwapped, kSwapped, kSines);
+        code.multiply(kSwapped, kSwapped, kSigns);
+        code.multiply_add(kSwapped, kValue, kCosines, kScratch);
+        if (lanes == 0) {
+            code.vex() ? a_.vmovlps(pairs, x86::xmm(kSwapped)) : a_.movlps(pairs, x86::xmm(kSwapped));
+        } else {
+            code.store(pairs, kSwapped);
+        }
+    }
+    void load_pair(VectorCode<A>& code, unsigned to, x86::Mem from) {
+        code.vex() ? a_.vmovq(x86::xmm(to), from) : a_.movq(x86::xmm(to), from);
+    }
+    /// to = t0, t0, t1, t1, … from lanes / 2 floats; for one pair from a single float.
+    void load_twice_each(VectorCode<A>& code, unsigned to, x86::Mem from, unsigned lanes) {
+        if (lanes == 0) return code.broadcast(to, from);
+        if (!code.vex()) {
+            a_.movq(x86::xmm(to), from);
+            a_.unpcklps(x86::xmm(to), x86::xmm(to));
+            return;
+        }
+        a_.vpmovzxdq(code.reg(to), from);
+        a_.vmovsldup(code.reg(to), code.reg(to));
+    }
+    /// -1, 1, -1, 1, …
+    void load_signs(VectorCode<A>& code) {
+        if (!uses_signs_) signs_ = a_.new_label();
+        uses_signs_ = true;
+        code.load(kSigns, x86::ptr(signs_));
+    }
+    void place_signs() {
+        a_.align(sizeof(float));
+        a_.bind(signs_);
+        for (unsigned i = 0; i < kPanelRows; ++i)
+            a_.embed_u32(std::bit_cast<uint32_t>(i % 2 == 0 ? -1.0f : 1.0f));
+    }
+
+    A& a_;
+    const RoutineKey& key_;
+    const Plan& plan_;
+    VectorCode<A> code_;
+    ConstantPool<A> pool_;
+    PanelSums<A> sums_;
+    unsigned n_ = 0;
+    x86::Label signs_;
+    bool uses_signs_ = false;
+};
+
+}  // namespace bareflow

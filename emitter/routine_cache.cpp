@@ -1,0 +1,114 @@
+#include "emitter/routine_cache.h"
+
+#include "emitter/routine_emitter.h"
+#include "emitter/tiny_assembler.h"
+
+namespace bareflow {
+namespace {
+
+uint64_t hash_of(const RoutineKey& key) {
+    static_assert(sizeof key % sizeof(uint32_t) == 0);
+    constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio: Fibonacci hashing
+    uint32_t words[sizeof key / sizeof(uint32_t)];
+    __builtin_memcpy(words, &key, sizeof key);
+    uint64_t hash = 0;
+    for (const uint32_t word : words) hash = (hash ^ word) * kMultiplier;
+    return hash >> 32;
+}
+
+class TinyMaker final : public RoutineMaker {
+ public:
+    std::string_view name() const override { return "tiny"; }
+    Result<size_t> make(const RoutineKey& key, const Plan& plan, std::span<uint8_t> room) override {
+        x86::TinyAssembler assembler(room);
+        emit_routine(assembler, key, plan);
+        if (const x86::AssemblerError error = assembler.finish(); error != x86::AssemblerError::kNone) {
+            return invalid("assembler tiny: {}", name_of(error));
+        }
+        return assembler.size();
+    }
+};
+constinit TinyMaker tiny;
+
+}  // namespace
+
+RoutineMaker& tiny_maker() { return tiny; }
+
+Result<void> RoutineCache::initialise(std::span<uint8_t> region, CodePages& pages, Allocator& allocator) {
+    entries_ = TRY(Buffer<Entry>::make(allocator, kSlots, "routine cache"));
+    arena_.emplace(TRY(CodeArena::make(region, pages, *this, allocator)));
+    return {};
+}
+
+/// The slot that holds the key, or the empty one where it belongs; nullptr if the table is full.
+RoutineCache::Entry* RoutineCache::slot_of(const RoutineKey& key) const {
+    const uint64_t hash = hash_of(key);
+    for (size_t i = 0; i < kSlots; ++i) {
+        Entry& entry = entries_[(hash + i) % kSlots];
+        if (entry.state == Entry::State::kEmpty || entry.key == key) return &entry;
+    }
+    return nullptr;
+}
+
+Routine RoutineCache::find(const RoutineKey& key) const {
+    const Entry* entry = slot_of(key);
+    return entry != nullptr && entry->state == Entry::State::kInstalled ? entry->code : nullptr;
+}
+
+Routine RoutineCache::find_or_make(const RoutineKey& key, const Plan& plan, const void* arguments) {
+    Entry* entry = slot_of(key);
+    if (entry == nullptr || entry->state == Entry::State::kQuarantined) return nullptr;
+    if (entry->state == Entry::State::kInstalled) return entry->code;
+    *entry = {.key = key, .plan = plan};
+    Result<void> installed = install(*entry, arguments);
+    if (installed) return entry->code;
+    entry->state = Entry::State::kQuarantined;
+    ++counts_.rejected;
+    LogRecord(log_, "routine_rejected")
+        .field("key", name_of(key).view())
+        .field("reason", installed.error().message);
+    return nullptr;
+}
+
+Result<void> RoutineCache::install(Entry& entry, const void* arguments) {
+    const std::span<uint8_t> room = TRY(arena_->open(kMaxRoutine));
+    Result<size_t> size = maker_.make(entry.key, entry.plan, room);
+    if (!size) {
+        arena_->release(room.data());
+        return size.error();
+    }
+    const void* code = TRY(arena_->seal(room, size.value()));
+    const auto routine = reinterpret_cast<Routine>(const_cast<void*>(code));
+    if (Result<void> checked = probe_.check(entry.key, routine, arguments); !checked) {
+        arena_->release(code);
+        return checked.error();
+    }
+    entry.code = routine;
+    entry.bytes = static_cast<uint32_t>(size.value());
+    entry.state = Entry::State::kInstalled;
+    ++counts_.compiled;
+    counts_.code_bytes += entry.bytes;
+    return {};
+}
+
+const RoutineCache::Entry* RoutineCache::entry_at(uint64_t address) const {
+    const void* code = arena_ ? arena_->routine_at(address) : nullptr;
+    if (code == nullptr) return nullptr;
+    for (const Entry& entry : entries_) {
+        if (entry.state == Entry::State::kInstalled && reinterpret_cast<const void*>(entry.code) == code)
+            return &entry;
+    }
+    return nullptr;
+}
+
+void RoutineCache::evicted(const void* code) {
+    for (Entry& entry : entries_) {
+        if (entry.state != Entry::State::kInstalled || reinterpret_cast<const void*>(entry.code) != code)
+            continue;
+        entry.state = Entry::State::kEvicted;
+        entry.code = nullptr;
+        LogRecord(log_, "routine_evicted").field("key", name_of(entry.key).view());
+    }
+}
+
+}  // namespace bareflow

@@ -1,0 +1,91 @@
+// The routines that exist: made on demand, checked before first use, found by key.
+#pragma once
+
+#include <optional>
+
+#include "arch/base/allocator.h"
+#include "arch/base/log.h"
+#include "arch/base/routine.h"
+#include "mm/code_arena.h"
+
+namespace bareflow {
+
+/// Turns a key and a complete plan into code by one of the assemblers.
+class RoutineMaker {
+ public:
+    virtual std::string_view name() const = 0;
+    /// Writes the routine into `room` and returns its size in bytes; an error says what the assembler refused.
+    virtual Result<size_t> make(const RoutineKey& key, const Plan& plan, std::span<uint8_t> room) = 0;
+
+ protected:
+    ~RoutineMaker() = default;
+};
+/// The hand-rolled assembler's maker; static, without state.
+RoutineMaker& tiny_maker();
+
+/// Runs a new routine on inputs of its own and compares with the reference; also survives its faults.
+class RoutineProbe {
+ public:
+    /// `arguments` are those of the call that wants the routine: its weights may be used, its outputs not. An error
+    /// says how the routine was wrong.
+    virtual Result<void> check(const RoutineKey& key, Routine routine, const void* arguments) = 0;
+
+ protected:
+    ~RoutineProbe() = default;
+};
+
+class RoutineCache final : public EvictionListener {
+ public:
+    struct Entry {
+        enum class State : uint8_t { kEmpty, kInstalled, kQuarantined, kEvicted };
+        RoutineKey key;
+        Plan plan;
+        State state = State::kEmpty;
+        Routine code = nullptr;
+        uint32_t bytes = 0;
+    };
+    struct Counts {
+        uint32_t compiled = 0, restored = 0, rejected = 0;
+        uint64_t code_bytes = 0, emission_ns = 0;
+    };
+
+    RoutineCache(RoutineMaker& maker, RoutineProbe& probe, LogSink& log)
+        : maker_(maker), probe_(probe), log_(log) {}
+    RoutineCache(const RoutineCache&) = delete;
+
+    /// Takes over `region` for code (see CodeArena::make).
+    Result<void> initialise(std::span<uint8_t> region, CodePages& pages, Allocator& allocator);
+
+    /// The installed routine, or nullptr. A few nanoseconds.
+    Routine find(const RoutineKey& key) const;
+    /// As find(); where there is none, makes one with `plan` (complete), has it checked for the call with `arguments`
+    /// and installs it. nullptr if that
+    /// failed, now or before: a key that was rejected stays in quarantine, with a log record that says why.
+    Routine find_or_make(const RoutineKey& key, const Plan& plan, const void* arguments);
+
+    const Counts& counts() const { return counts_; }
+    const CodeArena& arena() const { return *arena_; }
+    RoutineMaker& maker() const { return maker_; }
+    /// All slots, empty ones included.
+    std::span<const Entry> entries() const { return entries_.span(); }
+    /// The installed routine whose code holds `address`, for fault reports; nullptr if there is none.
+    const Entry* entry_at(uint64_t address) const;
+
+    void evicted(const void* entry) override;
+
+ private:
+    static constexpr size_t kSlots = 512;  ///< a power of two
+    static constexpr size_t kMaxRoutine = 64 * 1024;
+
+    Entry* slot_of(const RoutineKey& key) const;
+    Result<void> install(Entry& entry, const void* arguments);
+
+    RoutineMaker& maker_;
+    RoutineProbe& probe_;
+    LogSink& log_;
+    std::optional<CodeArena> arena_;
+    Buffer<Entry> entries_;
+    Counts counts_;
+};
+
+}  // namespace bareflow

@@ -1,0 +1,118 @@
+#include "emitter/routine_emitter.h"
+
+#include <algorithm>
+
+#include "emitter/routine_emitter_impl.h"
+#include "emitter/tiny_assembler.h"
+
+namespace bareflow {
+namespace {
+
+constexpr uint32_t kMaxDimension = 1u << 20;  ///< so that every displacement of a block fits in 32 bits
+constexpr uint32_t kMaxRows = 64;
+
+bool sane_matrix(const RoutineKey& key) {
+    return key.layout == Layout::kPanels16 && key.n >= 1 && key.n <= kMaxDimension && key.k >= 1 &&
+           key.k <= kMaxDimension && key.m >= 1 && key.m <= kMaxRows;
+}
+
+unsigned sources_of(const RoutineKey& key) { return key.operation == Operation::kGateUp ? 2 : 1; }
+unsigned vector_registers(Isa isa) { return isa == Isa::kAvx512 ? 32 : 16; }
+unsigned widest_vector(Isa isa) { return isa == Isa::kAvx512 ? 64 : isa == Isa::kAvx2 ? 32 : 16; }
+
+/// Registers of a block beside its accumulators: x, the weights' way in, scratch, and what SiLU needs.
+unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows, unsigned vectors_per_panel) {
+    const unsigned sources = sources_of(key);
+    const unsigned accumulators = sources * panels * rows * vectors_per_panel;
+    const bool half = key.type == ElementType::kF16;
+    const unsigned weights = rows > 1 ? sources * panels * vectors_per_panel : half ? 1 : 0;
+    const unsigned scratch = half && key.isa == Isa::kSse2 ? 3 : key.numerics == NumericClass::kFma ? 0 : 1;
+    const unsigned loop = 1 + weights + scratch;
+    constexpr unsigned kActivation = 5;
+    return accumulators + std::max(loop, sources == 2 ? kActivation : 1u);
+}
+
+}  // namespace
+
+bool can_emit(const RoutineKey& key) {
+    if (key.isa == Isa::kScalar || (key.isa == Isa::kSse2 && key.numerics == NumericClass::kFma))
+        return false;
+    switch (key.operation) {
+        case Operation::kProject:
+        case Operation::kGateUp:
+            return sane_matrix(key);
+        case Operation::kQkv:
+            return sane_matrix(key) && key.m == 1 && key.kv_n >= 1 && key.kv_n <= kMaxDimension &&
+                   key.head_size >= 2 && key.head_size % 2 == 0 && key.n % key.head_size == 0 &&
+                   key.kv_n % key.head_size == 0;
+        case Operation::kRmsNorm:
+            return key.n >= 1 && key.n <= kMaxDimension;
+        case Operation::kAttention:
+            return AttentionCode<x86::TinyAssembler>::supports(key);
+        case Operation::kArgmax:
+            return false;
+    }
+    return false;
+}
+
+bool runs_on(const CpuFeatures& cpu, Isa isa, NumericClass numerics) {
+    if (numerics == NumericClass::kFma && !cpu.fma) return false;
+    switch (isa) {
+        case Isa::kScalar:
+            return true;
+        case Isa::kSse2:
+            return cpu.sse2 && numerics == NumericClass::kMulAdd;
+        case Isa::kAvx2:
+            return cpu.avx2 && cpu.f16c;
+        case Isa::kAvx512:
+            return cpu.avx2 && cpu.f16c && cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl;
+    }
+    return false;
+}
+
+Isa best_isa(const CpuFeatures& cpu, NumericClass numerics) {
+    for (const Isa isa : {Isa::kAvx512, Isa::kAvx2, Isa::kSse2}) {
+        if (runs_on(cpu, isa, numerics)) return isa;
+    }
+    return Isa::kScalar;
+}
+
+Plan complete_plan(const RoutineKey& key, const Plan& wanted) {
+    Plan plan = wanted;
+    const unsigned widest = widest_vector(key.isa);
+    if (plan.vector_bytes != 16 && plan.vector_bytes != 32 && plan.vector_bytes != 64) {
+        plan.vector_bytes = static_cast<uint8_t>(widest);
+    }
+    plan.vector_bytes = static_cast<uint8_t>(std::min<unsigned>(plan.vector_bytes, widest));
+    // 16 accumulators would be 2 x 32 lanes: what follows keeps 8 to 12 chains in flight where registers allow.
+    const unsigned vectors = static_cast<unsigned>(kPanelRows * sizeof(float)) / plan.vector_bytes;
+    const unsigned available = vector_registers(key.isa);
+    const unsigned sources = sources_of(key);
+    constexpr unsigned kMaxPanels = 16, kMaxUnroll = 64;
+    constexpr unsigned kChains = 8, kUnroll = 4, kTileRows = 8;
+
+    unsigned rows = plan.rows != 0 ? plan.rows : kTileRows;
+    rows = std::clamp<unsigned>(rows, 1, key.m);
+    unsigned panels = plan.panels != 0 ? plan.panels
+                      : rows > 1       ? std::max(1u, 2 / sources)
+                                       : std::max(1u, kChains / (vectors * sources));
+    panels = std::clamp<unsigned>(panels, 1, kMaxPanels);
+    while (registers_needed(key, panels, rows, vectors) > available && (panels > 1 || rows > 1)) {
+        if (panels > 1 && (rows == 1 || panels >= 2 * rows)) {
+            --panels;
+        } else if (rows > 1) {
+            --rows;
+        } else {
+            --panels;
+        }
+    }
+    plan.panels = static_cast<uint8_t>(panels);
+    plan.rows = static_cast<uint8_t>(rows);
+    if (plan.unroll == 0) plan.unroll = kUnroll;
+    plan.unroll = static_cast<uint8_t>(std::min<unsigned>(plan.unroll, kMaxUnroll));
+    return plan;
+}
+
+template void emit_routine(x86::TinyAssembler& a, const RoutineKey& key, const Plan& plan);
+
+}  // namespace bareflow

@@ -1,0 +1,25 @@
+// From key and plan to machine code, for any assembler.
+#pragma once
+
+#include "arch/base/cpu_features.h"
+#include "arch/base/result.h"
+#include "arch/base/routine.h"
+
+namespace bareflow {
+
+/// Whether there is a generator for the key; the reference runs everything else.
+bool can_emit(const RoutineKey& key);
+/// The ISA that routines should be made for on a CPU, in a numeric class: fma needs FMA, f16 below AVX2 goes without
+/// F16C. kScalar if there is none.
+Isa best_isa(const CpuFeatures& cpu, NumericClass numerics);
+/// Whether code for `isa` in that class runs on the CPU.
+bool runs_on(const CpuFeatures& cpu, Isa isa, NumericClass numerics);
+
+/// `plan` with every field filled that was zero, and every field within what the key and its ISA allow.
+Plan complete_plan(const RoutineKey& key, const Plan& plan);
+
+/// Emits the routine by `a` (any assembler of emitter/); the plan must be complete. The assembler holds the error.
+template <typename A>
+void emit_routine(A& a, const RoutineKey& key, const Plan& plan);
+
+}  // namespace bareflow

@@ -1,0 +1,30 @@
+// The body of emit_routine, for the files that instantiate it with an assembler.
+#pragma once
+
+#include "emitter/attention_code.h"
+#include "emitter/projection_code.h"
+#include "emitter/rms_norm_code.h"
+#include "emitter/routine_emitter.h"
+
+namespace bareflow {
+
+template <typename A>
+void emit_routine(A& a, const RoutineKey& key, const Plan& plan) {
+    switch (key.operation) {
+        case Operation::kProject:
+            return ProjectionCode<A>(a, key, plan).emit_project();
+        case Operation::kGateUp:
+            return ProjectionCode<A>(a, key, plan).emit_gate_up();
+        case Operation::kQkv:
+            return ProjectionCode<A>(a, key, plan).emit_qkv();
+        case Operation::kRmsNorm:
+            return RmsNormCode<A>(a, key, plan).emit();
+        case Operation::kAttention:
+            return AttentionCode<A>(a, key, plan).emit();
+        case Operation::kArgmax:
+            break;
+    }
+    ASSERT(!"can_emit() was not asked");
+}
+
+}  // namespace bareflow

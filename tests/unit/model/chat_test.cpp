@@ -1,0 +1,177 @@
+#include "model/chat.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/unit/model/session_support.h"
+
+namespace bareflow {
+namespace {
+
+using ::testing::EndsWith;
+using testing::FakeTerminal;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using testing::SessionDesk;
+
+struct FakeMachine final : ChatMachine {
+    Report cpu_report() override { return Report("a fine processor\n"); }
+    Report memory_report() override { return Report("a lot of memory\n"); }
+    uint64_t random_seed() override { return 4711; }
+};
+
+struct ChatDesk : SessionDesk {
+    ChatDesk() {
+        open().take();
+        options.sampling.temperature = 0;
+    }
+    /// Runs a chat on these keys; returns all that was shown.
+    const std::string& talk(std::string keys) {
+        terminal.input = std::move(keys);
+        LineEditor editor = LineEditor::make(terminal, allocator).take();
+        Chat(terminal, editor, session, options, machine).run();
+        return terminal.output;
+    }
+    FakeTerminal terminal;
+    FakeMachine machine;
+    Options options;
+};
+
+TEST(Chat, ContinuesTheStoryThatTheUserBegins) {
+    ChatDesk desk;
+    desk.will_write(" there was a dog.");
+    const std::string& shown = desk.talk("Once upon a time\r");
+    EXPECT_THAT(shown, HasSubstr("> Once upon a time\nOnce upon a time there was a dog.\n\n> "));
+    EXPECT_THAT(shown, HasSubstr("/help"));  // the banner says how to go on
+}
+
+TEST(Chat, AnEmptyLineBeginsAStoryFromNothing) {
+    ChatDesk desk;
+    for (uint32_t token : desk.tokens_of("One day.")) desk.operators.script.push_back(token);
+    EXPECT_THAT(desk.talk("  \r"), HasSubstr(">   \nOne day.\n\n> "));
+    EXPECT_EQ(desk.operators.fed.at(0), 1u);
+    EXPECT_NE(desk.operators.fed.at(1), 1u);
+}
+
+TEST(Chat, SaysWhyAStoryEndedEarly) {
+    ChatDesk desk;
+    desk.operators.script.assign(1000, desk.byte_token('a'));
+    EXPECT_THAT(desk.talk("/n 3\rx\r"), HasSubstr("xaaa\n[3 tokens: /n sets how many]\n\n> "));
+    ASSERT_TRUE(desk.open(16).ok());
+    EXPECT_THAT(desk.talk("/n -1\rx\r"), HasSubstr("[the context of 16 tokens is full]\n"));
+}
+
+TEST(Chat, CtrlCStopsAStoryAndComesBackToThePrompt) {
+    ChatDesk desk;
+    desk.operators.script.assign(1000, desk.byte_token('a'));
+    desk.terminal.text_before = "xaaa";
+    desk.terminal.while_writing = "\x03";
+    EXPECT_THAT(desk.talk("x\r/seed\r"), HasSubstr("xaaa\n[stopped]\n\n> /seed\nseed "));
+}
+
+TEST(Chat, CtrlCOnALineGivesAFreshOne) {
+    ChatDesk desk;
+    EXPECT_THAT(desk.talk("abc\x03/cpu\r"), HasSubstr("> abc^C\n> /cpu\na fine processor\n"));
+    EXPECT_TRUE(desk.operators.fed.empty());
+}
+
+TEST(Chat, WhatIsTypedDuringAStoryWaitsForThePrompt) {
+    ChatDesk desk;
+    desk.operators.script.assign(5, desk.byte_token('a'));
+    desk.terminal.text_before = "xaa";
+    desk.terminal.while_writing = "/cp";
+    EXPECT_THAT(desk.talk("x\ru\r"), HasSubstr("xaaaaa\n\n> /cpu\na fine processor\n"));
+}
+
+TEST(Chat, EndsAtQuitAtCtrlDAndAtTheEndOfInput) {
+    for (const char* keys : {"/quit\rnever\r", "\x04never\r", "", "unfinished"}) {
+        ChatDesk desk;
+        EXPECT_THAT(desk.talk(keys), Not(HasSubstr("never"))) << keys;
+        EXPECT_THAT(desk.terminal.output, EndsWith("\n"));
+        EXPECT_TRUE(desk.operators.fed.empty());
+    }
+}
+
+TEST(Chat, APromptThatIsTooLongIsAnErrorAndNotTheEnd) {
+    ChatDesk desk;
+    ASSERT_TRUE(desk.open(4).ok());
+    EXPECT_THAT(desk.talk("Once upon a time there was a big dog\r/mem\r"),
+                ::testing::AllOf(HasSubstr("more than the context's 4"), HasSubstr("a lot of memory")));
+}
+
+TEST(ChatCommands, ShowAndSetEachSetting) {
+    const struct {
+        const char *command, *before, *value, *after;
+    } cases[] = {
+        {"temp", "temp 0.000", "1.5", "temp 1.500"},
+        {"top-k", "top-k 40", "7", "top-k 7"},
+        {"top-p", "top-p 0.950", "0.5", "top-p 0.500"},
+        {"min-p", "min-p 0.050", "0", "min-p 0.000"},
+        {"repeat-penalty", "repeat-penalty 1.000", "1.1", "repeat-penalty 1.100"},
+        {"seed", "seed 0", "99", "seed 99"},
+        {"n", "n 256", "12", "n 12"},
+        {"n", "n 256", "-1", "n -1"},
+        {"seed", "seed 0", "-1", "seed 4711"},
+    };
+    for (const auto& c : cases) {
+        ChatDesk desk;
+        const std::string line = std::string("/") + c.command;
+        EXPECT_THAT(desk.talk(line + "\r"), HasSubstr(line + "\n" + c.before + "\n"));
+        desk.terminal.output.clear();
+        EXPECT_THAT(desk.talk(line + "  " + c.value + " \r" + line + "\r"),
+                    HasSubstr("\n> " + line + "\n" + c.after));
+    }
+}
+
+TEST(ChatCommands, ASettingTakesEffect) {
+    ChatDesk desk;
+    desk.operators.script.assign(100, desk.byte_token('a'));
+    EXPECT_THAT(desk.talk("/n 2\rx\r/n 4\rx\r"),
+                ::testing::AllOf(HasSubstr("\nxaa\n"), HasSubstr("\nxaaaa\n"), Not(HasSubstr("xaaaaa"))));
+    EXPECT_EQ(desk.options.max_tokens, 256u);  // the caller's options are its own
+}
+
+TEST(ChatCommands, ErrorsHelp) {
+    const struct {
+        const char *line, *reply;
+    } cases[] = {
+        {"/temp hot", "--temp: \"hot\" is not allowed; give a number from 0 to 100"},
+        {"/n -5", "whole number"},
+        {"/nonsense", "/nonsense is no command; /help lists them"},
+        {"/", "/ is no command"},
+        {"/Quit", "/Quit is no command"},
+        {"/cpu now", "/cpu takes no value"},
+    };
+    for (const auto& c : cases) {
+        ChatDesk desk;
+        EXPECT_THAT(desk.talk(std::string(c.line) + "\r"), HasSubstr(c.reply)) << c.line;
+        EXPECT_TRUE(desk.operators.fed.empty());
+    }
+}
+
+TEST(ChatCommands, HelpListsThemAll) {
+    ChatDesk desk;
+    const std::string& shown = desk.talk("/help\r");
+    for (const char* name : {"help", "stats", "mem", "cpu", "model", "temp T", "top-k K", "top-p P",
+                             "min-p P", "repeat-penalty R", "seed N", "n N", "clear", "quit"}) {
+        EXPECT_THAT(shown, HasSubstr(std::string("\n/") + name + " ")) << name;
+    }
+}
+
+TEST(ChatCommands, TellOfTheModelAndTheSpeed) {
+    ChatDesk desk;
+    desk.operators.script.assign(5, desk.byte_token('a'));
+    const std::string& shown = desk.talk("/model\rx\r/stats\r/clear\r");
+    EXPECT_THAT(shown, HasSubstr("1312384 parameters, f32, "));  // MODEL_CARD.md
+    EXPECT_THAT(shown, HasSubstr("6 layers, hidden 128, feed-forward 384, 8 heads of 16, 4 key/value heads"));
+    EXPECT_THAT(shown, HasSubstr("vocabulary 1024, context 512 of 512"));
+    EXPECT_THAT(shown, HasSubstr("source"));  // provenance
+    EXPECT_THAT(
+        shown,
+        HasSubstr("generation       50.00 ms        5 tokens     10.000 ms/token     100.00 tokens/s"));
+    EXPECT_THAT(shown, HasSubstr("first token      30.00 ms after Enter"));  // BOS, the dummy prefix, x
+    EXPECT_THAT(shown, HasSubstr("1           5 tokens"));
+    EXPECT_THAT(shown, HasSubstr("\x1b[2J"));
+}
+
+}  // namespace
+}  // namespace bareflow
