@@ -122,7 +122,7 @@ kernel: $(BUILD)/bareflow.elf
 KERNEL_LINK := ld -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections \
 	--no-warn-rwx-segments -T arch/x86_64/kernel.ld
 KERNEL_PARTS := $(KERNEL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
-LIBGCC := $(shell $(CXX) -print-libgcc-file-name)
+LIBGCC = $(shell $(CXX) -print-libgcc-file-name)
 define link_kernel
 	$(call say,LINK,$@)
 	$(Q)$(KERNEL_LINK) $(1) $(LIBGCC) -o $@.first

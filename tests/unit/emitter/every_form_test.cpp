@@ -36,7 +36,9 @@ TEST(EveryForm, IsTheSameFromTinyAsmjitAndXbyakAndDecodesToWhatWasAsked) {
     // The numbers in emitter/README.md.
     EXPECT_EQ(all_forms().size(), 523u);
     EXPECT_GT(cases, 1'000'000u);
-    if (kStride == 1) EXPECT_EQ(without_xbyak, 3365u);
+    if (kStride == 1) {
+        EXPECT_EQ(without_xbyak, 3365u);
+    }
 }
 
 TEST(EveryForm, CanBeCalledWithALengthKnownOnlyAtRunTime) {
