@@ -3,8 +3,8 @@
 #include "arch/base/line_editor.h"
 #include "arch/base/text.h"
 #include "arch/base/version.h"
+#include "arch/routine_engine.h"
 #include "model/chat.h"
-#include "model/reference.h"
 
 namespace bareflow {
 namespace {
@@ -54,16 +54,10 @@ class Machine final : public ChatMachine {
     Platform& platform_;
 };
 
-NumericClass pick_numerics(NumericsChoice choice, const CpuFeatures& cpu) {
-    if (choice == NumericsChoice::kAuto) return cpu.fma ? NumericClass::kFma : NumericClass::kMulAdd;
-    return choice == NumericsChoice::kFma ? NumericClass::kFma : NumericClass::kMulAdd;
-}
-
 /// Opens the first candidate that can be used. Its error if there was but one; the last one's otherwise.
 Result<void> open_model(Platform& platform, const Options& options, std::span<const ModelImage> candidates,
-                        bool chatting, Session& session) {
-    Operators* operators =
-        TRY(reference_operators(pick_numerics(options.numerics, platform.cpu()), platform.cpu()));
+                        bool chatting, RoutineEngine& engine, Session& session) {
+    Operators* operators = TRY(engine.start(platform, options));
     for (size_t i = 0; i < candidates.size(); ++i) {
         const ModelImage& candidate = candidates[i];
         Result<void> opened = session.open(candidate, *operators, options.context);
@@ -129,7 +123,8 @@ void log_timing(LogSink& log, std::string_view what, const TokenTiming& timing) 
         .field("tok_per_s", timing.tokens_per_second());
 }
 
-void log_statistics(Platform& platform, const Session& session, uint64_t embedded_model_bytes) {
+void log_statistics(Platform& platform, const Session& session, const RoutineEngine& engine,
+                    uint64_t embedded_model_bytes) {
     LogSink& log = platform.log();
     const SessionStatistics& s = session.statistics();
     LogRecord(log, "timing").field("of", "load").field("ms", TokenTiming{1, s.load_ns}.milliseconds());
@@ -144,7 +139,14 @@ void log_statistics(Platform& platform, const Session& session, uint64_t embedde
         .field("heap_peak", use.heap_peak)
         .field("heap_in_use", use.heap_in_use)
         .field("heap_reserved", use.heap_reserved);
-    LogRecord(log, "routines").field("compiled", 0).field("restored", 0).field("rejected", 0);
+    const RoutineCache::Counts counts =
+        engine.cache() != nullptr ? engine.cache()->counts() : RoutineCache::Counts{};
+    LogRecord(log, "routines")
+        .field("compiled", counts.compiled)
+        .field("restored", counts.restored)
+        .field("rejected", counts.rejected)
+        .field("slower", counts.slower)
+        .field("code_bytes", counts.code_bytes);
     LogRecord(log, "size").field("kernel", use.image).field("image", use.image + embedded_model_bytes);
 }
 
@@ -163,12 +165,13 @@ Result<void> run(Platform& platform, const Options& options, std::span<const Mod
         .field("platform", platform.name())
         .field("mode", chatting ? "chat" : "once")
         .field("cpu", platform.cpu_name());
+    RoutineEngine engine;  // outlives the session that computes with it
     Session session(platform.allocator(), platform.log(), platform.clock(), start_ns);
-    TRY(open_model(platform, options, candidates, chatting, session));
+    TRY(open_model(platform, options, candidates, chatting, engine, session));
     session.seed(options.sampling.random_seed ? platform.entropy() : options.sampling.seed);
     Result<void> done =
         chatting ? chat(platform, options, session) : write_one_story(platform, options, session);
-    log_statistics(platform, session, embedded_bytes(candidates));
+    log_statistics(platform, session, engine, embedded_bytes(candidates));
     return done;
 }
 

@@ -12,9 +12,10 @@ namespace bareflow {
 /// compared: the first, the last, and some between.
 class ReferenceProbe final : public RoutineProbe {
  public:
-    ReferenceProbe(Operators& reference, FaultGuard& guard, Allocator& allocator)
-        : reference_(reference), guard_(guard), allocator_(allocator) {}
-    Result<void> check(const RoutineKey& key, Routine routine, const void* arguments) override;
+    ReferenceProbe(Operators& reference, FaultGuard& guard, Allocator& allocator, Clock& clock)
+        : reference_(reference), guard_(guard), allocator_(allocator), clock_(clock) {}
+    /// A routine that seems slower than the reference is timed again, so that one interruption does not condemn it.
+    Result<ProbeTimes> check(const RoutineKey& key, Routine routine, const void* arguments) override;
 
  private:
     Result<void> check_project(const RoutineKey& key, Routine routine, const ProjectArguments& given);
@@ -22,11 +23,17 @@ class ReferenceProbe final : public RoutineProbe {
     Result<void> check_qkv(const RoutineKey& key, Routine routine, const QkvArguments& given);
     Result<void> check_rms_norm(const RoutineKey& key, Routine routine);
     Result<void> check_attention(const RoutineKey& key, Routine routine);
+    Result<void> check_once(const RoutineKey& key, Routine routine, const void* arguments);
     Result<void> run(Routine routine, const void* arguments);
+    /// Calls body(panel), which runs the reference, for a sample of panels of n outputs; adds the time that all would take.
+    template <typename Body>
+    Result<void> for_sampled_panels(size_t n, Body body);
 
     Operators& reference_;
     FaultGuard& guard_;
     Allocator& allocator_;
+    Clock& clock_;
+    ProbeTimes times_;
 };
 
 }  // namespace bareflow

@@ -57,8 +57,9 @@ Routine RoutineCache::find(const RoutineKey& key) const {
 
 Routine RoutineCache::find_or_make(const RoutineKey& key, const Plan& plan, const void* arguments) {
     Entry* entry = slot_of(key);
-    if (entry == nullptr || entry->state == Entry::State::kQuarantined) return nullptr;
+    if (entry == nullptr) return nullptr;
     if (entry->state == Entry::State::kInstalled) return entry->code;
+    if (entry->state == Entry::State::kQuarantined || entry->state == Entry::State::kSlower) return nullptr;
     *entry = {.key = key, .plan = plan};
     Result<void> installed = install(*entry, arguments);
     if (installed) return entry->code;
@@ -79,14 +80,25 @@ Result<void> RoutineCache::install(Entry& entry, const void* arguments) {
     }
     const void* code = TRY(arena_->seal(room, size.value()));
     const auto routine = reinterpret_cast<Routine>(const_cast<void*>(code));
-    if (Result<void> checked = probe_.check(entry.key, routine, arguments); !checked) {
+    Result<ProbeTimes> checked = probe_.check(entry.key, routine, arguments);
+    if (!checked) {
         arena_->release(code);
         return checked.error();
+    }
+    ++counts_.compiled;
+    if (checked.value().routine_ns > checked.value().reference_ns) {
+        arena_->release(code);
+        entry.state = Entry::State::kSlower;
+        ++counts_.slower;
+        LogRecord(log_, "routine_slower")
+            .field("key", name_of(entry.key).view())
+            .field("routine_ns", checked.value().routine_ns)
+            .field("reference_ns", checked.value().reference_ns);
+        return {};
     }
     entry.code = routine;
     entry.bytes = static_cast<uint32_t>(size.value());
     entry.state = Entry::State::kInstalled;
-    ++counts_.compiled;
     counts_.code_bytes += entry.bytes;
     return {};
 }

@@ -23,12 +23,17 @@ class RoutineMaker {
 /// The hand-rolled assembler's maker; static, without state.
 RoutineMaker& tiny_maker();
 
+/// How long a routine took on its probe, and how long the reference takes for the same.
+struct ProbeTimes {
+    uint64_t routine_ns = 0, reference_ns = 0;
+};
+
 /// Runs a new routine on inputs of its own and compares with the reference; also survives its faults.
 class RoutineProbe {
  public:
     /// `arguments` are those of the call that wants the routine: its weights may be used, its outputs not. An error
     /// says how the routine was wrong.
-    virtual Result<void> check(const RoutineKey& key, Routine routine, const void* arguments) = 0;
+    virtual Result<ProbeTimes> check(const RoutineKey& key, Routine routine, const void* arguments) = 0;
 
  protected:
     ~RoutineProbe() = default;
@@ -37,7 +42,8 @@ class RoutineProbe {
 class RoutineCache final : public EvictionListener {
  public:
     struct Entry {
-        enum class State : uint8_t { kEmpty, kInstalled, kQuarantined, kEvicted };
+        /// kSlower: right, but slower than the reference on this machine, which runs instead.
+        enum class State : uint8_t { kEmpty, kInstalled, kSlower, kQuarantined, kEvicted };
         RoutineKey key;
         Plan plan;
         State state = State::kEmpty;
@@ -45,7 +51,7 @@ class RoutineCache final : public EvictionListener {
         uint32_t bytes = 0;
     };
     struct Counts {
-        uint32_t compiled = 0, restored = 0, rejected = 0;
+        uint32_t compiled = 0, restored = 0, rejected = 0, slower = 0;
         uint64_t code_bytes = 0, emission_ns = 0;
     };
 

@@ -47,9 +47,9 @@ The model
   -z FILE                its tokenizer (default: NAME.tokenizer.bin, or the one beside it that fits)
 The path
   -t N                   cores that compute; 0: all (default: 0; this build uses 1)
-  --isa auto|scalar      instructions to use (default: auto)
-  --jit off              machine code of its own (not in this build)
-  --assembler NAME       asmjit or tiny (not in this build)
+  --isa NAME             auto, scalar, sse2, avx2 or avx512: instructions to use (default: auto)
+  --jit on|off           machine code made for the model's shapes (default: on)
+  --assembler NAME       what encodes it: tiny; asmjit is not in this build yet (default: tiny)
   --numerics CLASS       auto, fma or muladd (default: auto)
 The machine
   --ram MiB              memory (default: 512, or what the model needs)
@@ -136,17 +136,14 @@ set_option() { # NAME VALUE
             ;;
         --isa)
             want_one_of "$name" "$value" auto scalar sse2 ssse3 avx2 avx512
-            [[ $value == auto || $value == scalar ]] || not_in_this_build "$name" "$value" "give auto or scalar"
+            [[ $value != ssse3 ]] || not_in_this_build "$name" "$value" "give sse2"
             to_kernel isa "$value"
             ;;
-        --jit)
-            want_one_of "$name" "$value" on off
-            [[ $value == off ]] || not_in_this_build "$name" "$value" "give off, or leave it out"
-            to_kernel jit "$value"
-            ;;
+        --jit) want_one_of "$name" "$value" on off && to_kernel jit "$value" ;;
         --assembler)
             want_one_of "$name" "$value" asmjit tiny
-            not_in_this_build "$name" "$value" "leave it out"
+            [[ $value == tiny ]] || not_in_this_build "$name" "$value" "give tiny"
+            to_kernel assembler "$value"
             ;;
         --numerics) want_one_of "$name" "$value" auto fma muladd && to_kernel numerics "$value" ;;
         -m | --model) model=$value ;;

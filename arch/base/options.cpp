@@ -25,10 +25,9 @@ constexpr OptionSpec kTable[] = {
     {"seed", 0, "N", "seed of the random choices; -1: a random one (default: -1)", false},
     {"ctx-size", 'c', "N", "context length in tokens; 0: the model's (default: 0)", false},
     {"threads", 't', "N", "cores to use; 0: all that this build can use, which is 1 (default: 0)", false},
-    {"isa", 0, "NAME", "instructions to use: auto or scalar; this build has no others yet (default: auto)",
-     false},
-    {"jit", 0, "off", "emit machine code: only off in this build", false},
-    {"assembler", 0, "NAME", "asmjit or tiny: neither is in this build yet", false},
+    {"isa", 0, "NAME", "auto, scalar, sse2, avx2 or avx512: instructions to use (default: auto)", false},
+    {"jit", 0, "on|off", "emit machine code for the model's shapes (default: on)", false},
+    {"assembler", 0, "NAME", "what encodes it: tiny; asmjit is not in this build yet (default: tiny)", false},
     {"numerics", 0, "CLASS",
      "auto, fma or muladd: how products are summed (default: auto, fma where the CPU has it)", false},
     {"weights", 0, "WHERE",
@@ -110,22 +109,26 @@ Result<void> check_threads(uint32_t threads) {
     return not_in_this_build("threads", FixedString<16>::formatted("{}", threads).view(), "give 0 or 1");
 }
 
-Result<void> check_isa(std::string_view value) {
-    if (is_one_of(value, {"auto", "scalar"})) return {};
-    if (is_one_of(value, {"sse2", "ssse3", "avx2", "avx512"})) {
-        return not_in_this_build("isa", value, "give auto or scalar");
-    }
+Result<IsaChoice> isa_choice(std::string_view value) {
+    if (value == "auto") return IsaChoice::kAuto;
+    if (value == "scalar") return IsaChoice::kScalar;
+    if (value == "sse2") return IsaChoice::kSse2;
+    if (value == "avx2") return IsaChoice::kAvx2;
+    if (value == "avx512") return IsaChoice::kAvx512;
+    if (value == "ssse3")
+        return not_in_this_build("isa", value, "give sse2; ssse3 comes with quantised weights");
     return bad_value("isa", value, "auto, scalar, sse2, ssse3, avx2 or avx512");
 }
 
-Result<void> check_jit(std::string_view value) {
-    if (value == "off") return {};
-    if (value == "on") return not_in_this_build("jit", value, "give off, or leave it out");
+Result<bool> jit_choice(std::string_view value) {
+    if (value == "on") return true;
+    if (value == "off") return false;
     return bad_value("jit", value, "on or off");
 }
 
 Result<void> check_assembler(std::string_view value) {
-    if (is_one_of(value, {"asmjit", "tiny"})) return not_in_this_build("assembler", value, "leave it out");
+    if (value == "tiny") return {};
+    if (value == "asmjit") return not_in_this_build("assembler", value, "give tiny");
     return bad_value("assembler", value, "asmjit or tiny");
 }
 
@@ -239,9 +242,9 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
         TRY(check_threads(wanted));
         threads = wanted;
     } else if (name == "isa") {
-        TRY(check_isa(value));
+        isa = TRY(isa_choice(value));
     } else if (name == "jit") {
-        TRY(check_jit(value));
+        jit = TRY(jit_choice(value));
     } else if (name == "assembler") {
         TRY(check_assembler(value));
     } else if (name == "numerics") {

@@ -23,6 +23,9 @@ struct SamplingOptions {
 
 constexpr uint32_t kUnlimitedTokens = UINT32_MAX;
 
+/// Which instructions routines may use; kAuto: the best that the CPU has.
+enum class IsaChoice : uint8_t { kAuto, kScalar, kSse2, kAvx2, kAvx512 };
+
 enum class NumericsChoice : uint8_t { kAuto, kFma, kMulAdd };
 
 struct Options {
@@ -35,6 +38,8 @@ struct Options {
     uint32_t threads = 0;        ///< -t; 0: all
     SamplingOptions sampling;
     NumericsChoice numerics = NumericsChoice::kAuto;
+    IsaChoice isa = IsaChoice::kAuto;
+    bool jit = true;           ///< emit routines; off: the scalar reference runs
     std::string_view weights;  ///< module or embedded; empty: the module if there is one (kernel)
     std::string_view
         exit;  ///< how the kernel stops: debug-exit, acpi, halt; empty: what the machine has (kernel)

@@ -65,7 +65,7 @@ TEST(HostCommandLine, ErrorsAreStatusTwoWithAReason) {
         const char* reason;
     } cases[] = {
         {{"--temp", "hot"}, "--temp: \"hot\" is not allowed; give a number from 0 to 100"},
-        {{"--jit", "on"}, "not in this build yet"},
+        {{"--assembler", "asmjit"}, "not in this build yet"},
         {{"-t", "2"}, "not in this build yet"},
         {{"--nonsense"}, "--nonsense"},
         {{"word"}, "word"},

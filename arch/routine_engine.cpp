@@ -1,0 +1,53 @@
+#include "arch/routine_engine.h"
+
+#include "emitter/routine_emitter.h"
+#include "model/reference.h"
+
+namespace bareflow {
+namespace {
+
+/// Legacy SSE has no fma, so asking for sse2 asks for muladd too.
+NumericClass choose_numerics(const Options& options, const CpuFeatures& cpu) {
+    if (options.numerics == NumericsChoice::kFma) return NumericClass::kFma;
+    if (options.numerics == NumericsChoice::kMulAdd || options.isa == IsaChoice::kSse2)
+        return NumericClass::kMulAdd;
+    return cpu.fma ? NumericClass::kFma : NumericClass::kMulAdd;
+}
+
+Result<Isa> choose_isa(const Options& options, const CpuFeatures& cpu, NumericClass numerics) {
+    if (!options.jit || options.isa == IsaChoice::kScalar) return Isa::kScalar;
+    if (options.isa == IsaChoice::kAuto) return best_isa(cpu, numerics);
+    const Isa isa = options.isa == IsaChoice::kSse2   ? Isa::kSse2
+                    : options.isa == IsaChoice::kAvx2 ? Isa::kAvx2
+                                                      : Isa::kAvx512;
+    if (!runs_on(cpu, isa, numerics)) {
+        return Error::make(ErrorCode::kUnsupported,
+                           "isa: this CPU cannot run {} routines with {} numerics; it has {}", name_of(isa),
+                           name_of(numerics), name_of(best_isa(cpu, numerics)));
+    }
+    return isa;
+}
+
+}  // namespace
+
+Result<Operators*> RoutineEngine::start(Platform& platform, const Options& options) {
+    const CpuFeatures& cpu = platform.cpu();
+    const NumericClass numerics = choose_numerics(options, cpu);
+    Operators* reference = TRY(reference_operators(numerics, cpu));
+    const Isa isa = TRY(choose_isa(options, cpu, numerics));
+    RoutineMaker& maker = tiny_maker();
+    LogRecord(platform.log(), "path")
+        .field("isa", name_of(isa))
+        .field("numerics", name_of(numerics))
+        .field("assembler", isa == Isa::kScalar ? "none" : maker.name());
+    if (isa == Isa::kScalar) return reference;
+
+    probe_.emplace(*reference, platform.fault_guard(), platform.allocator(), platform.clock());
+    cache_.emplace(maker, *probe_, platform.log());
+    const std::span<uint8_t> region = TRY(platform.code_region(kCodeBytes));
+    TRY(cache_->initialise(region, platform.code_pages(), platform.allocator()));
+    operators_.emplace(*cache_, *reference, isa);
+    return static_cast<Operators*>(&*operators_);
+}
+
+}  // namespace bareflow

@@ -1,0 +1,34 @@
+// The operators that the options ask for: the scalar reference, or emitted routines over it.
+#pragma once
+
+#include <optional>
+
+#include "arch/base/options.h"
+#include "arch/platform.h"
+#include "arch/routine_operators.h"
+#include "arch/routine_probe.h"
+
+namespace bareflow {
+
+class RoutineEngine {
+ public:
+    RoutineEngine() = default;
+    RoutineEngine(const RoutineEngine&) = delete;
+
+    /// Chooses numeric class and instructions, and logs both. An error if the options ask for what the CPU has not.
+    /// The operators live as long as the engine.
+    Result<Operators*> start(Platform& platform, const Options& options);
+
+    /// nullptr when nothing is emitted.
+    const RoutineCache* cache() const { return cache_ ? &*cache_ : nullptr; }
+
+ private:
+    /// Room for code: some 200 routines of a page each; TinyLlama needs about 10.
+    static constexpr size_t kCodeBytes = 1 << 20;
+
+    std::optional<ReferenceProbe> probe_;
+    std::optional<RoutineCache> cache_;
+    std::optional<RoutineOperators> operators_;
+};
+
+}  // namespace bareflow
