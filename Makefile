@@ -27,7 +27,9 @@ KERNEL_FLAGS := $(COMMON_FLAGS) -ffreestanding -fno-exceptions -fno-rtti -fno-th
 	-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-unwind-tables \
 	-ffunction-sections -fdata-sections -fno-math-errno -march=x86-64 -fno-tree-vectorize
 HOST_FLAGS := $(COMMON_FLAGS)
-SAN_FLAGS := $(COMMON_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all -O1
+# Tests and the sanitizers' second build are there to be compiled often: little optimisation, line numbers only.
+TEST_FLAGS := $(HOST_FLAGS) -O1 -g1
+SAN_FLAGS := $(COMMON_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all -O1 -g1
 HOST_LINK := -no-pie -Wl,--gc-sections
 # The embedded copy of the default model: f16 halves what GRUB has to load.
 EMBEDDED_TYPE := f16
@@ -77,6 +79,10 @@ $(BUILD)/host/%.o: %.cpp Makefile
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
 	$(Q)$(CXX) $(HOST_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
+$(BUILD)/host/tests/%.o: tests/%.cpp Makefile
+	@mkdir -p $(@D)
+	$(call say,CXX,$@)
+	$(Q)$(CXX) $(TEST_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
 $(BUILD)/san/%.o: %.cpp Makefile
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
