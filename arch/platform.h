@@ -43,6 +43,8 @@ class Platform {
     virtual Result<std::span<uint8_t>> code_region(size_t bytes) = 0;
     virtual CodePages& code_pages() = 0;
     virtual FaultGuard& fault_guard() = 0;
+    /// Where fault reports look up addresses in emitted code; nullptr: nowhere. Must outlive its use.
+    virtual void set_code_directory(const CodeDirectory* directory) = 0;
     virtual uint64_t entropy() = 0;  ///< for seeds, not for secrets
 
  protected:

@@ -30,6 +30,10 @@ Result<Isa> choose_isa(const Options& options, const CpuFeatures& cpu, NumericCl
 
 }  // namespace
 
+RoutineEngine::~RoutineEngine() {
+    if (platform_ != nullptr) platform_->set_code_directory(nullptr);
+}
+
 Result<Operators*> RoutineEngine::start(Platform& platform, const Options& options) {
     const CpuFeatures& cpu = platform.cpu();
     const NumericClass numerics = choose_numerics(options, cpu);
@@ -46,6 +50,8 @@ Result<Operators*> RoutineEngine::start(Platform& platform, const Options& optio
     cache_.emplace(maker, *probe_, platform.log());
     const std::span<uint8_t> region = TRY(platform.code_region(kCodeBytes));
     TRY(cache_->initialise(region, platform.code_pages(), platform.allocator()));
+    platform.set_code_directory(&*cache_);
+    platform_ = &platform;
     operators_.emplace(*cache_, *reference, isa);
     return static_cast<Operators*>(&*operators_);
 }

@@ -14,6 +14,7 @@ class RoutineEngine {
  public:
     RoutineEngine() = default;
     RoutineEngine(const RoutineEngine&) = delete;
+    ~RoutineEngine();
 
     /// Chooses numeric class and instructions, and logs both. An error if the options ask for what the CPU has not.
     /// The operators live as long as the engine.
@@ -26,6 +27,7 @@ class RoutineEngine {
     /// Room for code: some 200 routines of a page each; TinyLlama needs about 10.
     static constexpr size_t kCodeBytes = 1 << 20;
 
+    Platform* platform_ = nullptr;
     std::optional<ReferenceProbe> probe_;
     std::optional<RoutineCache> cache_;
     std::optional<RoutineOperators> operators_;

@@ -103,14 +103,17 @@ Result<void> RoutineCache::install(Entry& entry, const void* arguments) {
     return {};
 }
 
-const RoutineCache::Entry* RoutineCache::entry_at(uint64_t address) const {
+bool RoutineCache::find_code(uint64_t address, FixedString<96>& name, uint64_t& offset) const {
     const void* code = arena_ ? arena_->routine_at(address) : nullptr;
-    if (code == nullptr) return nullptr;
+    if (code == nullptr) return false;
     for (const Entry& entry : entries_) {
-        if (entry.state == Entry::State::kInstalled && reinterpret_cast<const void*>(entry.code) == code)
-            return &entry;
+        if (entry.state != Entry::State::kInstalled || reinterpret_cast<const void*>(entry.code) != code)
+            continue;
+        name = name_of(entry.key);
+        offset = address - reinterpret_cast<uintptr_t>(code);
+        return true;
     }
-    return nullptr;
+    return false;
 }
 
 void RoutineCache::evicted(const void* code) {

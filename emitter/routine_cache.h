@@ -39,7 +39,7 @@ class RoutineProbe {
     ~RoutineProbe() = default;
 };
 
-class RoutineCache final : public EvictionListener {
+class RoutineCache final : public EvictionListener, public CodeDirectory {
  public:
     struct Entry {
         /// kSlower: right, but slower than the reference on this machine, which runs instead.
@@ -74,9 +74,7 @@ class RoutineCache final : public EvictionListener {
     RoutineMaker& maker() const { return maker_; }
     /// All slots, empty ones included.
     std::span<const Entry> entries() const { return entries_.span(); }
-    /// The installed routine whose code holds `address`, for fault reports; nullptr if there is none.
-    const Entry* entry_at(uint64_t address) const;
-
+    bool find_code(uint64_t address, FixedString<96>& name, uint64_t& offset) const override;
     void evicted(const void* entry) override;
 
  private:

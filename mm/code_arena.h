@@ -36,6 +36,16 @@ class EvictionListener {
     ~EvictionListener() = default;
 };
 
+/// Names the emitted code that an address lies in, for fault reports.
+class CodeDirectory {
+ public:
+    /// False if no routine is there; else its name and the address's offset from its start.
+    virtual bool find_code(uint64_t address, FixedString<96>& name, uint64_t& offset) const = 0;
+
+ protected:
+    ~CodeDirectory() = default;
+};
+
 class CodeArena {
  public:
     /// Takes over `region`: page-aligned, at least three pages. Its first and last page become guards, the rest

@@ -67,6 +67,8 @@ class HostPlatform final : public Platform {
     Result<std::span<uint8_t>> code_region(size_t bytes) override;
     CodePages& code_pages() override { return code_pages_; }
     FaultGuard& fault_guard() override { return fault_guard_; }
+    /// A process's faults are the debugger's to report.
+    void set_code_directory(const CodeDirectory*) override {}
     uint64_t entropy() override;
 
     Result<void> open_log(const std::string& path) { return log_.open(path); }

@@ -18,6 +18,20 @@ constexpr uint64_t kNullPageEnd = 4096;
 constexpr int kMaxBacktrace = 32;
 
 constinit bool reporting = false;
+constinit const CodeDirectory* code_directory = nullptr;
+
+/// A function of the kernel or an emitted routine, and where in it.
+struct Location {
+    FixedString<96> name;
+    uint64_t offset = 0;
+};
+Location locate(uint64_t address) {
+    Location location;
+    if (code_directory != nullptr && code_directory->find_code(address, location.name, location.offset))
+        return location;
+    const Symbol symbol = find_symbol(address);
+    return {FixedString<96>(symbol.name), symbol.offset};
+}
 
 struct FaultClass {
     std::string_view name, mnemonic;
@@ -76,8 +90,8 @@ void print(std::string_view pattern, const Arguments&... arguments) {
 }
 
 void print_location(std::string_view label, uint64_t address) {
-    const Symbol symbol = find_symbol(address);
-    print("  {} 0x{:016x} {}+0x{:x}\n", label, address, symbol.name, symbol.offset);
+    const Location location = locate(address);
+    print("  {} 0x{:016x} {}+0x{:x}\n", label, address, location.name.view(), location.offset);
 }
 
 /// Follows saved frame pointers (every function keeps one: -fno-omit-frame-pointer) while they stay in known stacks.
@@ -124,6 +138,8 @@ std::string_view name_of(Place place) {
             return "stack";
         case Place::kSymbols:
             return "symbols";
+        case Place::kRoutine:
+            return "routine";
         case Place::kHeap:
             return "heap";
         case Place::kDevice:
@@ -149,8 +165,14 @@ Place place_of(uint64_t address) {
     if (within(__rodata_start, __rodata_end)) return Place::kRodata;
     if (within(__data_start, __data_end)) return Place::kData;
     if (within(__symbols_start, __symbols_end)) return Place::kSymbols;
+    Location ignored;
+    if (code_directory != nullptr && code_directory->find_code(address, ignored.name, ignored.offset)) {
+        return Place::kRoutine;
+    }
     return memory_place_of(address);
 }
+
+void report_code_from(const CodeDirectory* directory) { code_directory = directory; }
 
 [[noreturn]] void report_fault_and_stop(const InterruptFrame& frame) {
     const FaultClass fault = class_of(frame.vector);
@@ -184,10 +206,10 @@ Place place_of(uint64_t address) {
     if (bad_call) print_location("called from", *reinterpret_cast<const uint64_t*>(frame.rsp));
     print_backtrace(frame.rip, frame.rbp);
 
-    const Symbol symbol = find_symbol(frame.rip);
+    const Location location = locate(frame.rip);
     print("fault class={} vector={} error=0x{:x} ", fault.name, frame.vector, frame.error_code);
     if (page_fault) print("address=0x{:x} access={} place={} ", address, access, name_of(place));
-    print("rip=0x{:x} symbol=\"{}\" offset=0x{:x}\n", frame.rip, symbol.name, symbol.offset);
+    print("rip=0x{:x} symbol=\"{}\" offset=0x{:x}\n", frame.rip, location.name.view(), location.offset);
     exit_machine(ExitStatus::kFailure, fault.name);
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "arch/x86_64/interrupts.h"
+#include "mm/code_arena.h"
 
 namespace bareflow {
 
@@ -17,12 +18,16 @@ enum class Place : uint8_t {
     kData,
     kStack,
     kSymbols,
+    kRoutine,
     kHeap,
     kDevice,
     kUnmapped
 };
 std::string_view name_of(Place place);
 Place place_of(uint64_t address);
+
+/// Emitted code is named from here; nullptr: from nowhere.
+void report_code_from(const CodeDirectory* directory);
 
 /// Reports on console and log, then stops with the failure status. A fault while reporting is told as such.
 [[noreturn]] void report_fault_and_stop(const InterruptFrame& frame);

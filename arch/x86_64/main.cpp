@@ -8,6 +8,7 @@
 #include "arch/x86_64/console.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/exit.h"
+#include "arch/x86_64/fault.h"
 #include "arch/x86_64/fw_cfg.h"
 #include "arch/x86_64/image.h"
 #include "arch/x86_64/interrupts.h"
@@ -60,6 +61,7 @@ class Kernel final : public Platform {
     Result<std::span<uint8_t>> code_region(size_t bytes) override { return take_code_region(bytes); }
     CodePages& code_pages() override { return kernel_code_pages(); }
     FaultGuard& fault_guard() override { return kernel_fault_guard(); }
+    void set_code_directory(const CodeDirectory* directory) override { report_code_from(directory); }
     uint64_t entropy() override {
         constexpr int kCpuidRdrandBit = 30;
         uint64_t value = 0;

@@ -3,6 +3,7 @@
 #include "arch/x86_64/selftest.h"
 
 #include "arch/base/log.h"
+#include "arch/routine_engine.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/image.h"
 #include "arch/x86_64/interrupts.h"
@@ -72,6 +73,18 @@ void nested() {
 }
 void failed_assertion() { ASSERT(opaque(1) == 2); }
 
+/// A fault inside emitted code: RMSNorm with a null input, after it has passed its probe.
+constinit Platform* routine_platform = nullptr;
+void fault_in_routine() {
+    constexpr size_t kSize = 64;
+    static float x[kSize], y[kSize], weight[kSize];
+    RoutineEngine engine;
+    Options options;
+    Operators* operators = engine.start(*routine_platform, options).take();
+    operators->rms_norm(y, x, weight, kSize, 1e-5f);
+    operators->rms_norm(y, opaque<float*>(nullptr), weight, kSize, 1e-5f);
+}
+
 struct FaultTest {
     std::string_view name;
     void (*run)();
@@ -92,6 +105,7 @@ constexpr FaultTest kFaultTests[] = {
     {"gp", non_canonical},
     {"nested", nested},
     {"panic", failed_assertion},
+    {"routine", fault_in_routine},
 };
 
 // ---- the other tests
@@ -218,6 +232,7 @@ Result<void> run_selftest(std::string_view name, Platform& platform) {
         for (const FaultTest& test : kFaultTests) {
             if (test.name != fault) continue;
             LogRecord(platform.log(), "fault_expected").field("test", test.name);
+            routine_platform = &platform;
             opaque(test.run)();  // not inlined: the report shall name the function
             return invalid("self-test: {} did not fault", name);
         }

@@ -87,6 +87,15 @@ def test_a_fault_is_reported_in_full(machine, name):
             assert re.search(r"called from 0x[0-9a-f]+ .*" + expected.called_from, text)
 
 
+def test_a_fault_in_an_emitted_routine_names_its_key(machine):
+    run = machine.self_test("fault:routine")
+    report = run.record("fault")
+    assert report["class"] == "page-fault" and report["place"] == "null-page"
+    assert re.fullmatch(r"rms_norm_64_(fma|muladd)_avx2", report["symbol"])
+    assert int(report["offset"], 16) < 4096
+    assert "fault_in_routine" in run.log.partition("backtrace:")[2]
+
+
 def test_a_fault_while_reporting_is_told_and_stops(machine):
     run = machine.self_test("fault:nested")
     assert run.status == 1
