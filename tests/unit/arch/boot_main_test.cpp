@@ -29,6 +29,7 @@ struct FakePlatform final : Platform {
     }
     CodePages& code_pages() override { return host_code_pages; }
     FaultGuard& fault_guard() override { return signal_guard; }
+    void set_code_directory(const CodeDirectory*) override {}
     uint64_t entropy() override { return 4711; }
 
     testing::FakeTerminal fake_terminal;
