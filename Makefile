@@ -17,6 +17,9 @@ RUN_PACKAGES := g++ binutils musl-dev libcli11-dev qemu-system-x86 ovmf grub-com
 	grub-efi-amd64-bin xorriso mtools
 TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
 CHECK_PACKAGES := clang-format-14 shellcheck
+# Oracles of the assemblers, and what the fuzzers are built with.
+ORACLE_PACKAGES := libxbyak-dev libzydis-dev dpkg-dev
+FUZZ_PACKAGES := clang-19 libclang-rt-19-dev llvm-19-dev
 
 # ---------------------------------------------------------------- compilers and flags
 CXX := g++
@@ -40,7 +43,10 @@ PORTABLE := $(filter-out emitter/asmjit_assembler.cpp,$(foreach room,$(ROOMS),$(
 KERNEL := $(filter-out arch/x86_64/selftest.cpp,$(wildcard arch/x86_64/*.cpp)) $(wildcard arch/x86_64/*.S)
 HOST := $(filter-out arch/host/main.cpp,$(wildcard arch/host/*.cpp))
 # Which rooms' unit tests: all, or `make unit UNIT=mm`.
-UNIT := base mm model arch profiler persist emitter
+ALL_ROOMS := base mm model arch profiler persist emitter
+UNIT := $(ALL_ROOMS)
+# A program of some rooms only has a name of its own, so that it is never mistaken for the whole.
+SOME := $(if $(filter-out $(UNIT),$(ALL_ROOMS)),-$(subst $(eval) ,-,$(strip $(UNIT))))
 # Tests that need other assemblers and decoders are a program of their own.
 ORACLE_TESTS := $(filter-out %/routines_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
 UNIT_TESTS := $(filter-out $(ORACLE_TESTS),$(foreach room,$(UNIT),$(wildcard tests/unit/$(room)/*.cpp)))
@@ -159,7 +165,7 @@ run: deps-run
 # ---------------------------------------------------------------- tests
 .PHONY: test unit unit-san boot-tests check
 RESULTS := $(BUILD)/test-results
-TEST_PROGRAMS := $(BUILD)/host/unit-tests $(BUILD)/san/unit-tests $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe
+TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe
 
 # Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
 test: deps-test
@@ -168,24 +174,24 @@ test: deps-test
 	$(Q)failed=; for stage in unit unit-san boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
 	tests/summary.sh $(RESULTS) || failed="$$failed summary"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
-unit: $(BUILD)/host/unit-tests
+unit: $(BUILD)/host/unit-tests$(SOME)
 	$(Q)mkdir -p $(RESULTS)
 	$(Q)$< --gtest_brief=1 --gtest_output=json:$(RESULTS)/unit.json
-unit-san: $(BUILD)/san/unit-tests
+unit-san: $(BUILD)/san/unit-tests$(SOME)
 	$(Q)mkdir -p $(RESULTS)
 	$(Q)$< --gtest_brief=1 --gtest_output=json:$(RESULTS)/unit-san.json
 boot-tests: iso host $(TEST_PROGRAMS)
 	$(Q)mkdir -p $(RESULTS)
 	$(Q)pytest-3 -q tests/boot
-$(BUILD)/host/unit-tests: $(TEST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(HOST_OBJECTS)
+$(BUILD)/host/unit-tests$(SOME): $(TEST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(HOST_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lgtest_main -lgmock -lgtest -lpthread -o $@
-$(BUILD)/san/unit-tests: $(SAN_OBJECTS)
+$(BUILD)/san/unit-tests$(SOME): $(SAN_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) -no-pie -fsanitize=address,undefined $^ -lgtest_main -lgmock -lgtest -lpthread -o $@
 
 FORMATTED := $(foreach room,arch mm emitter model profiler persist tests iso,$(shell find $(room) -name '*.h' -o -name '*.cpp'))
-SCRIPTS := $(shell find iso tests .ci -name '*.sh') .ci/run
+SCRIPTS := $(shell find iso tests emitter .ci -name '*.sh') .ci/run
 check: deps-check
 	$(Q)clang-format-14 --dry-run -Werror $(FORMATTED)
 	$(Q)python3 tests/check_layering.py
@@ -200,14 +206,18 @@ size-report: $(BUILD)/bareflow.elf
 	$(Q)tests/bench/size_report.sh $(BUILD)/bareflow.debug.elf
 
 # ---------------------------------------------------------------- set-up and help
-.PHONY: deps deps-run deps-test deps-check help clean
-deps: deps-run deps-test deps-check
+.PHONY: deps deps-run deps-test deps-check deps-oracle deps-fuzz help clean
+deps: deps-run deps-test deps-check deps-oracle deps-fuzz
 deps-run:
 	$(call install,$(RUN_PACKAGES))
 deps-test:
 	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES))
 deps-check:
 	$(call install,$(CHECK_PACKAGES))
+deps-oracle:
+	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES) $(ORACLE_PACKAGES))
+deps-fuzz: deps-oracle
+	$(call install,$(FUZZ_PACKAGES))
 # Installs what is missing, and says so first; as root, or with sudo.
 define install
 	$(Q)missing=; for package in $(1); do \
@@ -216,8 +226,7 @@ define install
 	if [ -n "$$missing" ]; then \
 	    echo "BareFlow needs these Debian packages and installs them now with apt:$$missing"; \
 	    as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
-	    export DEBIAN_FRONTEND=noninteractive; \
-	    $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+		    $$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 endef
 
@@ -229,6 +238,9 @@ help:
 	@echo 'make unit         host unit tests only; UNIT=mm for one room'
 	@echo 'make unit-san     the same under AddressSanitizer and UBSan'
 	@echo 'make boot-tests   the QEMU tests only'
+	@echo 'make oracle-tests every instruction form against asmjit, xbyak and Zydis (make deps-oracle first)'
+	@echo 'make fuzz         libFuzzer on the assemblers; FUZZ_SECONDS=60 (make deps-fuzz first)'
+	@echo 'make bench-emission  how quickly the assemblers emit'
 	@echo 'make check        format, layering, shell scripts'
 	@echo 'make bench        time from the start of QEMU to the first token'
 	@echo 'make size-report  what takes how many bytes in the kernel'
@@ -237,5 +249,8 @@ help:
 	@echo 'V=1 shows commands; JOBS=N sets how many run at once (default: all cores)'
 clean:
 	rm -rf $(BUILD)
+
+# The emitter's assemblers against asmjit, xbyak and Zydis; fuzzers; emission speed.
+include emitter/asmjit.mk tests/oracle/oracle.mk tests/fuzz/fuzz.mk tests/bench/emission.mk
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

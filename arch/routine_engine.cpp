@@ -34,6 +34,11 @@ RoutineEngine::~RoutineEngine() {
     if (platform_ != nullptr) platform_->set_code_directory(nullptr);
 }
 
+Result<void> RoutineEngine::make_room(Platform& platform) {
+    const std::span<uint8_t> region = TRY(platform.code_region(kCodeBytes));
+    return cache_->initialise(region, platform.code_pages(), platform.allocator());
+}
+
 Result<Operators*> RoutineEngine::start(Platform& platform, const Options& options) {
     const CpuFeatures& cpu = platform.cpu();
     const NumericClass numerics = choose_numerics(options, cpu);
@@ -48,8 +53,11 @@ Result<Operators*> RoutineEngine::start(Platform& platform, const Options& optio
 
     probe_.emplace(*reference, platform.fault_guard(), platform.allocator(), platform.clock());
     cache_.emplace(maker, *probe_, platform.log());
-    const std::span<uint8_t> region = TRY(platform.code_region(kCodeBytes));
-    TRY(cache_->initialise(region, platform.code_pages(), platform.allocator()));
+    if (Result<void> ready = make_room(platform); !ready) {
+        LogRecord(platform.log(), "routines_off").field("reason", ready.error().message.view());
+        cache_.reset();
+        return reference;
+    }
     platform.set_code_directory(&*cache_);
     platform_ = &platform;
     operators_.emplace(*cache_, *reference, isa);

@@ -16,7 +16,8 @@ class RoutineEngine {
     RoutineEngine(const RoutineEngine&) = delete;
     ~RoutineEngine();
 
-    /// Chooses numeric class and instructions, and logs both. An error if the options ask for what the CPU has not.
+    /// Chooses numeric class and instructions, and logs both. An error if the options ask for what the CPU has
+    /// not; where there is no room for code, the reference runs.
     /// The operators live as long as the engine.
     Result<Operators*> start(Platform& platform, const Options& options);
 
@@ -26,6 +27,8 @@ class RoutineEngine {
  private:
     /// Room for code: some 200 routines of a page each; TinyLlama needs about 10.
     static constexpr size_t kCodeBytes = 1 << 20;
+
+    Result<void> make_room(Platform& platform);
 
     Platform* platform_ = nullptr;
     std::optional<ReferenceProbe> probe_;

@@ -35,10 +35,11 @@ Result<Buffer<float>> make_values(Allocator& allocator, size_t count, ProbeValue
     return values;
 }
 
-/// `count` zeros (to add to, or to be overwritten) and the fence.
+/// Room for `count` outputs and the fence, all of it poisoned: an output that is left out, or added to instead of
+/// stored, shows.
 Result<Buffer<float>> make_output(Allocator& allocator, size_t count) {
     Buffer<float> values = TRY(Buffer<float>::make(allocator, count + kFence, "routine probe"));
-    for (size_t i = count; i < values.size(); ++i) values[i] = std::bit_cast<float>(kFenceBits);
+    for (float& value : values) value = std::bit_cast<float>(kFenceBits);
     return values;
 }
 
@@ -140,6 +141,11 @@ Result<void> ReferenceProbe::check_project(const RoutineKey& key, Routine routin
     const size_t count = size_t{key.m} * key.n;
     Buffer<float> x = TRY(make_values(allocator_, size_t{key.m} * key.k, values));
     Buffer<float> y = TRY(make_output(allocator_, count));
+    Buffer<float> before;  // what an epilogue adds to
+    if (key.epilogue == Epilogue::kAdd) {
+        before = TRY(make_values(allocator_, count, values));
+        __builtin_memcpy(y.data(), before.data(), count * sizeof(float));
+    }
     const ProjectArguments arguments{y.data(), given.w, x.data()};
     TRY(run(routine, &arguments));
     TRY(check_fence(y));
@@ -149,6 +155,8 @@ Result<void> ReferenceProbe::check_project(const RoutineKey& key, Routine routin
             const TensorView part = one_panel(w, panel);
             float wanted[kPanelRows] = {};
             if (key.epilogue == Epilogue::kAdd) {
+                const float* start = before.data() + row * key.n + panel * kPanelRows;
+                __builtin_memcpy(wanted, start, part.rows * sizeof(float));
                 reference_.project_add(wanted, part, x.data() + row * key.k);
             } else {
                 reference_.matvec(wanted, part, x.data() + row * key.k);

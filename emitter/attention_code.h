@@ -27,7 +27,7 @@ class AttentionCode {
 
     /// AttentionArguments in rdi.
     void emit() {
-        for (x86::Gp saved : {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14, x86::r15}) a_.push(saved);
+        for (x86::Gp saved : {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14}) a_.push(saved);
         pool_.load_base();
         a_.mov(kQuery, x86::ptr(kArguments, offsetof(AttentionArguments, q)));
         a_.mov(kOut, x86::ptr(kArguments, offsetof(AttentionArguments, out)));
@@ -56,7 +56,7 @@ class AttentionCode {
         a_.dec(kHeads.r32());
         a_.jnz(head);
 
-        for (x86::Gp saved : {x86::r15, x86::r14, x86::r13, x86::r12, x86::rbp, x86::rbx}) a_.pop(saved);
+        for (x86::Gp saved : {x86::r14, x86::r13, x86::r12, x86::rbp, x86::rbx}) a_.pop(saved);
         code_.leave();
         pool_.place();
     }
@@ -140,8 +140,7 @@ class AttentionCode {
         for (unsigned v = 0; v < vectors; ++v) {
             const x86::Mem place = x86::ptr(kScores, kIndex, 4, v * code_.bytes());
             code_.load(kValue, place);
-            code_.subtract(kScratch, kValue, kMaximum);
-            code_.copy(kValue, kScratch);
+            code_.subtract(kValue, kValue, kMaximum);
             emit_exponential(code_, pool_, kValue, exponential);
             code_.store(place, kValue);
             code_.add(sums.at(v), sums.at(v), kValue);
@@ -152,7 +151,7 @@ class AttentionCode {
         a_.bind(tail);
         a_.cmp(kIndex, kPositions);
         a_.jae(done);
-        tail_of_softmax(sums, kMaximum, kValue, kScratch, exponential);
+        tail_of_softmax(sums, kMaximum, kValue, exponential);
         a_.bind(done);
         sums.reduce(kScratch);
         const x86::Xmm sum = x86::xmm(0), inverse = x86::xmm(kInverseSum);
@@ -165,7 +164,7 @@ class AttentionCode {
         }
     }
     /// The last scores one by one: each into its lane's place in the red zone, whose other lanes are zero.
-    void tail_of_softmax(SharedLanes<A>& sums, unsigned maximum, unsigned value, unsigned scratch,
+    void tail_of_softmax(SharedLanes<A>& sums, unsigned maximum, unsigned value,
                          const ExponentialScratch& exponential) {
         constexpr int64_t kRedZone = -64;
         code_.zero(value);
@@ -176,8 +175,7 @@ class AttentionCode {
         a_.xor_(kTemporary.r32(), kTemporary.r32());
         a_.bind(again);
         load_float(value, x86::ptr(kScores, kIndex, 4));
-        one.subtract(scratch, value, maximum);
-        one.copy(value, scratch);
+        one.subtract(value, value, maximum);
         emit_exponential(one, pool_, value, exponential);
         store_float(x86::ptr(kScores, kIndex, 4), value);
         store_float(x86::ptr(x86::rsp, kTemporary, 4, kRedZone), value);

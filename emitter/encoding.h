@@ -35,7 +35,7 @@ constexpr unsigned kMaxOperands = 4;
 /// Opcode, W, pp and map stand where the 3-byte VEX prefix and its opcode, read as one word, have them; the properties
 /// fill the bits between, which VEX uses for the operands.
 class Encoding {
-   public:
+ public:
     constexpr unsigned opcode() const { return bits_ >> kOpcodeShift; }
     constexpr unsigned map() const { return (bits_ >> kMapShift) & 3; }
     constexpr unsigned pp() const { return (bits_ >> kPpShift) & 3; }
@@ -51,7 +51,9 @@ class Encoding {
         return ((bits_ >> kDisp8Shift) & 7) + ((bits_ & kDisp8ByLength) != 0 ? length : 0);
     }
     constexpr bool can_broadcast() const { return broadcast_shift() != 0; }
-    constexpr unsigned broadcast_shift() const { return (bits_ >> kBroadcastShift) & 3; }  ///< log2 of an element
+    constexpr unsigned broadcast_shift() const {
+        return (bits_ >> kBroadcastShift) & 3;
+    }  ///< log2 of an element
     /// ModRM.rm is a vector of length >> narrow(); in GP forms non-zero means another width.
     constexpr unsigned narrow() const { return (bits_ >> kNarrowShift) & 3; }
     constexpr bool has_imm8() const { return (bits_ & kHasImm8) != 0; }
@@ -67,17 +69,19 @@ class Encoding {
     constexpr Encoding with_66() const { return Encoding(bits_ | (1u << kPpShift)); }
     constexpr Encoding with_w() const { return Encoding(bits_ | (1u << kWShift) | kEvexW); }
 
-   private:
+ private:
     friend struct FormText;
     explicit constexpr Encoding(uint32_t bits) : bits_(bits) {}
 
     static constexpr uint32_t kHasVex = 1u << 0, kHasEvex = 1u << 1, kDisp8ByLength = 1u << 2;
-    static constexpr int kDisp8Shift = 3, kBroadcastShift = 6, kMapShift = 8, kNarrowShift = 10, kDigitShift = 12;
+    static constexpr int kDisp8Shift = 3, kBroadcastShift = 6, kMapShift = 8, kNarrowShift = 10,
+                         kDigitShift = 12;
     static constexpr uint32_t kHasImm8 = 1u << 15;
     static constexpr int kPpShift = 16;
     static constexpr uint32_t kEvexW = 1u << 18, kCanMask = 1u << 19, kStores = 1u << 20;
     static constexpr int kWShift = 23, kOpcodeShift = 24;
-    static constexpr uint32_t kVexWord = 0xFFu << kOpcodeShift | 1u << kWShift | 3u << kPpShift | 3u << kMapShift;
+    static constexpr uint32_t kVexWord =
+        0xFFu << kOpcodeShift | 1u << kWShift | 3u << kPpShift | 3u << kMapShift;
     uint32_t bits_;
 };
 
@@ -105,21 +109,21 @@ struct FormEncoding : OpenEncoding {
 /// Reads the notation. Everything here runs at compile time; a word that is unknown does not compile.
 struct FormText {
     static consteval FormEncoding parse(std::string_view main, std::string_view evex) {
-        FormEncoding form{{Encoding(0), false, false, false, false, false}, {}, FormEncoding::Kind::kVector, 0, false};
-        read(form, main);
+        FormEncoding form{
+            {Encoding(0), false, false, false, false, false}, {}, FormEncoding::Kind::kVector, 0, false};
+        if (!main.empty()) read(form, main);
         const uint32_t first = form.encoding.bits_ & kIdentity;
         if (!evex.empty()) {
-            const bool alone = main.empty();
             read(form, evex);
-            if (!alone && (form.encoding.bits_ & kIdentity) != first) disagree();
+            if (!main.empty() && (form.encoding.bits_ & kIdentity) != first) disagree();
         }
         return form;
     }
 
-   private:
+ private:
     // What is the same in VEX and EVEX.
     static constexpr uint32_t kIdentity = Encoding::kVexWord & ~(1u << Encoding::kWShift);
-    static void disagree() {}                     // not constexpr: reaching them stops the compilation
+    static void disagree() {}  // not constexpr: reaching them stops the compilation
     static void unknown_word() {}
 
     struct Tuple {
@@ -128,95 +132,167 @@ struct FormText {
         uint8_t shift, broadcast;
     };
     static constexpr Tuple kTuples[] = {
-        {"full32", true, 4, 2},      {"full64", true, 4, 3},       {"half32", true, 3, 2},   {"fullmem", true, 4, 0},
-        {"halfmem", true, 3, 0},     {"quartermem", true, 2, 0},   {"eighthmem", true, 1, 0}, {"mem128", false, 4, 0},
-        {"mem256", false, 5, 0},     {"tuple1_8", false, 0, 0},    {"tuple1_16", false, 1, 0},
-        {"tuple1_32", false, 2, 0},  {"tuple1_64", false, 3, 0},
+        {"full32", true, 4, 2},     {"full64", true, 4, 3},     {"half32", true, 3, 2},
+        {"fullmem", true, 4, 0},    {"halfmem", true, 3, 0},    {"quartermem", true, 2, 0},
+        {"eighthmem", true, 1, 0},  {"mem128", false, 4, 0},    {"mem256", false, 5, 0},
+        {"tuple1_8", false, 0, 0},  {"tuple1_16", false, 1, 0}, {"tuple1_32", false, 2, 0},
+        {"tuple1_64", false, 3, 0},
     };
 
     static consteval unsigned hex(char c) {
-        return c >= '0' && c <= '9' ? static_cast<unsigned>(c - '0')
-               : c >= 'A' && c <= 'F' ? static_cast<unsigned>(c - 'A' + 10) : 16;
+        return c >= '0' && c <= '9'   ? static_cast<unsigned>(c - '0')
+               : c >= 'A' && c <= 'F' ? static_cast<unsigned>(c - 'A' + 10)
+                                      : 16;
     }
     static consteval bool is_roles(std::string_view word) {
-        return word.find_first_not_of("RVMISDO-") == std::string_view::npos;
+        for (char c : word) {
+            if (c != '-' && (c < 'A' || c > 'Z')) return false;
+        }
+        return true;
     }
 
+    /// The first eight characters as a number, so that a switch can tell words apart.
+    static consteval uint64_t key(std::string_view word) {
+        uint64_t result = 0;
+        for (size_t i = 0; i < word.size() && i < 8; ++i)
+            result = result << 8 | static_cast<uint8_t>(word[i]);
+        return result;
+    }
+    static consteval std::string_view take_word(std::string_view& text) {
+        size_t length = 0;
+        while (length < text.size() && text[length] != '.' && text[length] != ' ') ++length;
+        const std::string_view word = text.substr(0, length);
+        text.remove_prefix(length < text.size() ? length + 1 : length);
+        return word;
+    }
+
+    /// "VEX.66.0F38.W0": what stands before the opcode, which is the first word after a space.
     static consteval void read(FormEncoding& form, std::string_view text) {
-        bool evex = false;
-        bool map_seen = false;  // from here on 66, F3 and F2 are opcodes
-        bool opcode_seen = false;
         uint32_t& bits = form.encoding.bits_;
         bits &= ~kIdentity;
-        while (!text.empty()) {
-            size_t length = text.find_first_of(". ");
-            if (length == std::string_view::npos) length = text.size();
-            const std::string_view word = text.substr(0, length);
-            text.remove_prefix(length < text.size() ? length + 1 : length);
-            if (word == "VEX") {
-                bits |= Encoding::kHasVex;
-            } else if (word == "EVEX") {
-                evex = true;
-                bits |= Encoding::kHasEvex | Encoding::kCanMask;
-            } else if (word == "SSE") {
-                form.kind = FormEncoding::Kind::kLegacy;
-            } else if (word == "GP") {
-                form.kind = FormEncoding::Kind::kGp;
-            } else if (word == "NP" || word == "W0" || word == "WIG") {
-            } else if (word == "66" && !map_seen) {
-                bits |= 1u << Encoding::kPpShift;
-            } else if (word == "F3" && !map_seen) {
-                bits |= 2u << Encoding::kPpShift;
-            } else if (word == "F2" && !map_seen) {
-                bits |= 3u << Encoding::kPpShift;
-            } else if (word == "0F" && !map_seen) {
-                map_seen = true;
-                bits |= 1u << Encoding::kMapShift;
-            } else if (word == "0F38" && !map_seen) {
-                map_seen = true;
-                bits |= 2u << Encoding::kMapShift;
-            } else if (word == "0F3A" && !map_seen) {
-                map_seen = true;
-                bits |= 3u << Encoding::kMapShift;
-            } else if (word == "W1") {
-                bits |= evex ? Encoding::kEvexW : 1u << Encoding::kWShift;
-            } else if (word == "L1") {
-                form.fixed_length = 1;
-            } else if (word == "rm/2") {
-                bits |= 1u << Encoding::kNarrowShift;
-            } else if (word == "rm/4") {
-                bits |= 2u << Encoding::kNarrowShift;
-            } else if (word == "min256") {
-                form.min256 = true;
-            } else if (word == "nomask") {
-                bits &= ~Encoding::kCanMask;
-            } else if (word == "w") {
-                form.w_by_width = true;
-            } else if (word == "byte") {
-                form.byte_only = true;
-            } else if (word == "src16") {
-                form.source_by_bit0 = true;
-            } else if (word == "d64") {
-                form.default_64 = true;
-            } else if (word.size() == 2 && word[0] == '/') {
-                form.has_digit = true;
-                bits = (bits & ~(7u << Encoding::kDigitShift)) | (hex(word[1]) << Encoding::kDigitShift);
-            } else if (word.size() == 2 && !opcode_seen && hex(word[0]) < 16 && hex(word[1]) < 16) {
-                opcode_seen = true;
-                bits |= (hex(word[0]) << 4 | hex(word[1])) << Encoding::kOpcodeShift;
-            } else if (is_roles(word)) {
-                read_roles(form, word);
-            } else {
-                read_tuple(bits, word);
+        size_t prefix_length = 0;
+        while (text[prefix_length] != ' ') ++prefix_length;
+        std::string_view prefix = text.substr(0, prefix_length);
+        text.remove_prefix(prefix_length + 1);
+        bool evex = false;
+        while (!prefix.empty()) {
+            switch (key(take_word(prefix))) {
+                case key("VEX"):
+                    bits |= Encoding::kHasVex;
+                    break;
+                case key("EVEX"):
+                    evex = true;
+                    bits |= Encoding::kHasEvex | Encoding::kCanMask;
+                    break;
+                case key("SSE"):
+                    form.kind = FormEncoding::Kind::kLegacy;
+                    break;
+                case key("GP"):
+                    form.kind = FormEncoding::Kind::kGp;
+                    break;
+                case key("NP"):
+                case key("W0"):
+                case key("WIG"):
+                    break;
+                case key("66"):
+                    bits |= 1u << Encoding::kPpShift;
+                    break;
+                case key("F3"):
+                    bits |= 2u << Encoding::kPpShift;
+                    break;
+                case key("F2"):
+                    bits |= 3u << Encoding::kPpShift;
+                    break;
+                case key("0F"):
+                    bits |= 1u << Encoding::kMapShift;
+                    break;
+                case key("0F38"):
+                    bits |= 2u << Encoding::kMapShift;
+                    break;
+                case key("0F3A"):
+                    bits |= 3u << Encoding::kMapShift;
+                    break;
+                case key("W1"):
+                    bits |= evex ? Encoding::kEvexW : 1u << Encoding::kWShift;
+                    break;
+                default:
+                    unknown_word();
             }
+        }
+        const std::string_view opcode = take_word(text);
+        bits |= (hex(opcode[0]) << 4 | hex(opcode[1])) << Encoding::kOpcodeShift;
+        while (!text.empty()) read_property(form, take_word(text));
+    }
+    static consteval void read_property(FormEncoding& form, std::string_view word) {
+        uint32_t& bits = form.encoding.bits_;
+        if (word[0] == '/') {
+            form.has_digit = true;
+            bits = (bits & ~(7u << Encoding::kDigitShift)) | (hex(word[1]) << Encoding::kDigitShift);
+            return;
+        }
+        switch (key(word)) {
+            case key("L1"):
+                form.fixed_length = 1;
+                break;
+            case key("rm/2"):
+                bits |= 1u << Encoding::kNarrowShift;
+                break;
+            case key("rm/4"):
+                bits |= 2u << Encoding::kNarrowShift;
+                break;
+            case key("min256"):
+                form.min256 = true;
+                break;
+            case key("nomask"):
+                bits &= ~Encoding::kCanMask;
+                break;
+            case key("w"):
+                form.w_by_width = true;
+                break;
+            case key("byte"):
+                form.byte_only = true;
+                break;
+            case key("src16"):
+                form.source_by_bit0 = true;
+                break;
+            case key("d64"):
+                form.default_64 = true;
+                break;
+            default:
+                if (is_roles(word)) {
+                    read_roles(form, word);
+                } else {
+                    read_tuple(bits, word);
+                }
+        }
+    }
+    static consteval Role role_of(char c) {
+        switch (c) {
+            case 'R':
+                return Role::kReg;
+            case 'V':
+                return Role::kVvvv;
+            case 'M':
+                return Role::kRm;
+            case 'I':
+                return Role::kImm;
+            case 'S':
+                return Role::kIs4;
+            case 'D':
+                return Role::kLabel;
+            case 'O':
+                return Role::kOpcode;
+            case '-':
+                return Role::kNone;
+            default:
+                unknown_word();
+                return Role::kNone;
         }
     }
     static consteval void read_roles(FormEncoding& form, std::string_view word) {
         for (size_t i = 0; i < word.size(); ++i) {
             const char c = word[i];
-            form.roles[i] = c == 'R' ? Role::kReg : c == 'V' ? Role::kVvvv : c == 'M' ? Role::kRm
-                          : c == 'I' ? Role::kImm : c == 'S' ? Role::kIs4 : c == 'D' ? Role::kLabel
-                          : c == 'O' ? Role::kOpcode : Role::kNone;
+            form.roles[i] = role_of(c);
             if (c == 'I' || c == 'S') form.encoding.bits_ |= Encoding::kHasImm8;
         }
         if (word[0] == 'M' && !form.has_digit) form.encoding.bits_ |= Encoding::kStores;
@@ -225,7 +301,8 @@ struct FormText {
         for (const Tuple& tuple : kTuples) {
             if (tuple.name != word) continue;
             if (tuple.by_length) bits |= Encoding::kDisp8ByLength;
-            bits |= uint32_t{tuple.shift} << Encoding::kDisp8Shift | uint32_t{tuple.broadcast} << Encoding::kBroadcastShift;
+            bits |= uint32_t{tuple.shift} << Encoding::kDisp8Shift | uint32_t{tuple.broadcast}
+                                                                         << Encoding::kBroadcastShift;
             return;
         }
         unknown_word();

@@ -27,7 +27,9 @@ struct EncodingRules {
     static constexpr bool base_needs_sib(unsigned base) { return (base & 7) == 4; }
     /// rbp and r13 with mod 00 mean "no base": they always carry a displacement.
     static constexpr bool base_needs_displacement(unsigned base) { return (base & 7) == 5; }
-    static constexpr bool fits_disp8(int32_t displacement) { return displacement == static_cast<int8_t>(displacement); }
+    static constexpr bool fits_disp8(int32_t displacement) {
+        return displacement == static_cast<int8_t>(displacement);
+    }
     /// EVEX counts disp8 in multiples of 1 << shift: whether `displacement` is one (2.7.5).
     static constexpr bool is_multiple(int32_t displacement, unsigned shift) {
         return (displacement & ((1 << shift) - 1)) == 0;

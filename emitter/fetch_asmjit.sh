@@ -44,7 +44,7 @@ if ! matches "$folder/$tarball"; then
     copy_sources
     apt_get update >&2 || say "some package sources could not be read; trying with the others"
     (cd "$folder" && apt_get source --download-only "asmjit=$version-$debian_revision") >&2 || {
-        say "apt could not fetch it. Put $tarball (from https://deb.debian.org/debian/pool/main/a/asmjit/) into" \
+        say "apt could not fetch it. Put $tarball, from Debian's archive (source package asmjit), into" \
             "$folder and try again."
         exit 1
     }

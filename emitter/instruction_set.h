@@ -34,16 +34,21 @@ constexpr const FormEncoding& encoding_of(Form form) { return kFormEncodings[sta
 /// Why an assembler stopped. The first error stays; whatever is called after it does nothing.
 enum class AssemblerError : uint8_t {
     kNone,
-    kBufferFull,         ///< the code does not fit into the caller's buffer
-    kNotEncodable,       ///< operands that the instruction does not have, or that do not exist
-    kDisplacement,       ///< an address or a jump marked near() out of reach
-    kUnboundLabel,       ///< finish() found a label that was used but never bound
-    kBoundTwice,         ///< a label that already has its place, or that this assembler did not make
-    kTooManyLabels,      ///< more than kMaxLabels, or more than kMaxPendingUses uses that wait for bind()
+    kBufferFull,     ///< the code does not fit into the caller's buffer
+    kNotEncodable,   ///< operands that the instruction does not have, or that do not exist
+    kDisplacement,   ///< an address or a jump marked near() out of reach
+    kUnboundLabel,   ///< finish() found a label that was used but never bound
+    kBoundTwice,     ///< a label that already has its place, or that this assembler did not make
+    kTooManyLabels,  ///< more than kMaxLabels, or more than kMaxPendingUses uses that wait for bind()
 };
 constexpr std::string_view name_of(AssemblerError error) {
-    constexpr std::string_view kNames[] = {"none", "buffer full", "operands not encodable", "displacement out of range",
-                                           "label never bound", "label bound twice or unknown", "too many labels"};
+    constexpr std::string_view kNames[] = {"none",
+                                           "buffer full",
+                                           "operands not encodable",
+                                           "displacement out of range",
+                                           "label never bound",
+                                           "label bound twice or unknown",
+                                           "too many labels"};
     return kNames[static_cast<unsigned>(error)];
 }
 
@@ -54,7 +59,7 @@ constexpr unsigned kMaxPendingUses = 256;
 /// Gives Self, which has `template <Form form> void emit(operands...)`, the methods of all instructions.
 template <typename Self>
 class InstructionSet {
-   public:
+ public:
     // clang-format off
 #define BAREFLOW_METHOD0(form, method) \
     void method() { self().template emit<Form::form>(); }
@@ -87,10 +92,11 @@ class InstructionSet {
     /// The shortest move of a constant: 32 bits zero-extended, then 32 bits sign-extended, then 64 bits.
     void mov(Gp destination, int64_t value) {
         const bool fits_unsigned = static_cast<uint64_t>(value) <= UINT32_MAX;
-        self().move_constant(destination.bytes() == 8 && fits_unsigned ? destination.r32() : destination, value);
+        self().move_constant(destination.bytes() == 8 && fits_unsigned ? destination.r32() : destination,
+                             value);
     }
 
-   private:
+ private:
     Self& self() { return static_cast<Self&>(*this); }
 };
 
@@ -98,14 +104,14 @@ class InstructionSet {
 template <typename A>
 concept Assembler = requires(A a, const A& finished, Label label, uint32_t value, ByteSpan bytes) {
     { a.new_label() } -> std::same_as<Label>;
-    a.bind(label);            ///< the label is here
-    a.align(64u);             ///< fills with long NOPs up to a multiple, counted from the start of the code
-    a.embed(bytes);           ///< data
+    a.bind(label);   ///< the label is here
+    a.align(64u);    ///< fills with long NOPs up to a multiple, counted from the start of the code
+    a.embed(bytes);  ///< data
     a.embed_u32(value);
-    { finished.size() } -> std::same_as<size_t>;                ///< bytes so far
+    { finished.size() } -> std::same_as<size_t>;  ///< bytes so far
     { finished.error() } -> std::same_as<AssemblerError>;
-    { a.finish() } -> std::same_as<AssemblerError>;             ///< also checks that every used label was bound
-    { finished.code() } -> std::same_as<ByteSpan>;              ///< after finish(): what was written; empty on an error
+    { a.finish() } -> std::same_as<AssemblerError>;  ///< also checks that every used label was bound
+    { finished.code() } -> std::same_as<ByteSpan>;   ///< after finish(): what was written; empty on an error
 };
 
 }  // namespace bareflow::x86

@@ -9,14 +9,14 @@ namespace bareflow::x86 {
 
 /// A relative field of an instruction that waits for its label.
 struct LabelUse {
-    uint32_t field;         ///< where it is, counted from the start of the code
+    uint32_t field;  ///< where it is, counted from the start of the code
     uint8_t label;
-    uint8_t field_size;     ///< 1 or 4 bytes
-    uint8_t field_to_end;   ///< from the field to the end of its instruction: what the distance counts from
+    uint8_t field_size;    ///< 1 or 4 bytes
+    uint8_t field_to_end;  ///< from the field to the end of its instruction: what the distance counts from
 };
 
 class LabelTable {
-   public:
+ public:
     static constexpr uint32_t kUnbound = UINT32_MAX;
 
     /// A label that does not exist when kMaxLabels are in use.
@@ -50,7 +50,7 @@ class LabelTable {
     }
     bool has_pending() const { return pending_ != 0; }
 
-   private:
+ private:
     uint32_t count_ = 0;
     uint32_t pending_ = 0;
     uint32_t places_[kMaxLabels];

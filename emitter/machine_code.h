@@ -24,8 +24,8 @@ inline uint8_t* put(uint8_t* out, Bytes bytes) {
 namespace modrm {
 constexpr unsigned kRegShift = 3, kModShift = 6;
 constexpr unsigned kModNone = 0, kModDisp8 = 1, kModDisp32 = 2, kModRegister = 3;
-constexpr unsigned kRmSib = 4;         // ModRM.rm: a SIB byte follows
-constexpr unsigned kRmRipOrNone = 5;   // with mod 00: rip + disp32; in SIB.base: no base, disp32
+constexpr unsigned kRmSib = 4;        // ModRM.rm: a SIB byte follows
+constexpr unsigned kRmRipOrNone = 5;  // with mod 00: rip + disp32; in SIB.base: no base, disp32
 constexpr unsigned kSibNoIndex = 4;
 constexpr unsigned kSibIndexShift = 3, kSibScaleShift = 6;
 }  // namespace modrm
@@ -57,7 +57,8 @@ inline Bytes address_beyond_base(unsigned reg_field, RegMem rm, unsigned disp8_s
     if ((low & operand_bits::kIsLabel) != 0) return {kRmRipOrNone | reg_field | (displacement << 8), 5};
 
     const unsigned index = (low >> operand_bits::kIndexShift) & operand_bits::kId;
-    const unsigned index_field = (index == operand_bits::kNoRegister ? kSibNoIndex : index & 7) << kSibIndexShift;
+    const unsigned index_field = (index == operand_bits::kNoRegister ? kSibNoIndex : index & 7)
+                                 << kSibIndexShift;
     const unsigned scale_field = ((low >> operand_bits::kScaleShift) & 3) << kSibScaleShift;
     if (rm.id() == operand_bits::kNoRegister) {
         const unsigned sib = scale_field | index_field | kRmRipOrNone;
@@ -79,9 +80,16 @@ template <typename Rules>
 
     constexpr uint32_t kNoIndex = operand_bits::kNoRegister << operand_bits::kIndexShift;
     const uint32_t beyond = (low ^ kNoIndex) & (kNoIndex | operand_bits::kIsLabel | operand_bits::kHighId);
-    if (beyond != 0 || Rules::base_needs_sib(low)) return address_beyond_base<Rules>(reg_field, rm, disp8_shift);
+    if (beyond != 0 || Rules::base_needs_sib(low))
+        return address_beyond_base<Rules>(reg_field, rm, disp8_shift);
     const Displacement disp = displacement_of<Rules>(rm, disp8_shift);
     return {disp.mod | reg_field | (low & 7) | (disp.field << 8), 1 + disp.size};
+}
+
+/// The same, not inlined, where size counts more than speed.
+template <typename Rules>
+[[gnu::noinline]] Bytes address_by_call(uint32_t reg, RegMem rm, unsigned disp8_shift) {
+    return address<Rules>(reg, rm, disp8_shift);
 }
 
 /// The bits that extend register numbers to 16, as all prefixes carry them.

@@ -7,8 +7,8 @@ namespace bareflow::x86 {
 
 namespace evex {
 constexpr unsigned kEscape = 0x62;
-constexpr unsigned kR = 7, kX = 6, kB = 5, kR2 = 4;   // P0, inverted; the map below
-constexpr unsigned kW = 7, kVvvv = 3, kFixed = 2;     // P1, vvvv inverted, kFixed always 1; pp below
+constexpr unsigned kR = 7, kX = 6, kB = 5, kR2 = 4;  // P0, inverted; the map below
+constexpr unsigned kW = 7, kVvvv = 3, kFixed = 2;    // P1, vvvv inverted, kFixed always 1; pp below
 constexpr unsigned kZ = 7, kLength = 5, kBroadcast = 4, kV2 = 3;  // P2, V' inverted; the mask register below
 }  // namespace evex
 
@@ -24,11 +24,13 @@ inline Bytes evex_prefix_and_opcode(Encoding encoding, HighBits high, uint32_t r
                         ((Rules::evex_r2(reg) ^ 1) << evex::kR2) | encoding.map();
     const unsigned p1 = (Rules::evex_w(encoding) << evex::kW) | (((vvvv & 15) ^ 15) << evex::kVvvv) |
                         (1u << evex::kFixed) | encoding.pp();
-    const unsigned p2 = (Rules::evex_zeroing(zeroing) << evex::kZ) | (Rules::evex_length(length) << evex::kLength) |
-                        (Rules::evex_broadcast(broadcast) << evex::kBroadcast) |
-                        ((Rules::evex_v2(vvvv) ^ 1) << evex::kV2) |
-                        ((mask & operand_bits::kMask) >> operand_bits::kMaskShift);
-    return {evex::kEscape | (p0 << 8) | (p1 << 16) | (p2 << 24) | (static_cast<uint64_t>(encoding.opcode()) << 32), 5};
+    const unsigned p2 =
+        (Rules::evex_zeroing(zeroing) << evex::kZ) | (Rules::evex_length(length) << evex::kLength) |
+        (Rules::evex_broadcast(broadcast) << evex::kBroadcast) | ((Rules::evex_v2(vvvv) ^ 1) << evex::kV2) |
+        ((mask & operand_bits::kMask) >> operand_bits::kMaskShift);
+    return {evex::kEscape | (p0 << 8) | (p1 << 16) | (p2 << 24) |
+                (static_cast<uint64_t>(encoding.opcode()) << 32),
+            5};
 }
 
 }  // namespace bareflow::x86

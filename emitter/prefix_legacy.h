@@ -13,9 +13,9 @@ constexpr unsigned kW = 3, kR = 2, kX = 1, kB = 0;
 /// `needs_rex`: a byte register that exists only with a REX prefix is among the operands.
 template <typename Rules>
 inline Bytes legacy_prefix_and_opcode(Encoding encoding, HighBits high, bool needs_rex) {
-    constexpr uint8_t kMandatory[] = {0, 0x66, 0xF3, 0xF2};   // by MandatoryPrefix
+    constexpr uint8_t kMandatory[] = {0, 0x66, 0xF3, 0xF2};  // by MandatoryPrefix
     constexpr uint8_t kEscape = 0x0F;
-    constexpr uint8_t kSecondEscape[] = {0, 0, 0x38, 0x3A};   // by OpcodeMap
+    constexpr uint8_t kSecondEscape[] = {0, 0, 0x38, 0x3A};  // by OpcodeMap
     uint64_t bits = 0;
     unsigned size = 0;
     const auto append = [&](unsigned byte) {

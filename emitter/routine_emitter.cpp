@@ -40,11 +40,12 @@ bool can_emit(const RoutineKey& key) {
     switch (key.operation) {
         case Operation::kProject:
         case Operation::kGateUp:
-            return sane_matrix(key);
+            return sane_matrix(key) &&
+                   (key.operation == Operation::kProject || key.epilogue == Epilogue::kStore);
         case Operation::kQkv:
-            return sane_matrix(key) && key.m == 1 && key.kv_n >= 1 && key.kv_n <= kMaxDimension &&
-                   key.head_size >= 2 && key.head_size % 2 == 0 && key.n % key.head_size == 0 &&
-                   key.kv_n % key.head_size == 0;
+            return sane_matrix(key) && key.epilogue == Epilogue::kStore && key.m == 1 && key.kv_n >= 1 &&
+                   key.kv_n <= kMaxDimension && key.head_size >= 2 && key.head_size % 2 == 0 &&
+                   key.n % key.head_size == 0 && key.kv_n % key.head_size == 0;
         case Operation::kRmsNorm:
             return key.n >= 1 && key.n <= kMaxDimension;
         case Operation::kAttention:

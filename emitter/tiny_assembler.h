@@ -22,7 +22,7 @@ namespace bareflow::x86 {
 /// `Rules` is EncodingRules everywhere but in the tests that plant bugs.
 template <typename Rules>
 class BasicTinyAssembler : public InstructionSet<BasicTinyAssembler<Rules>> {
-   public:
+ public:
     /// Writes into `buffer`, which the caller keeps; never outside of it.
     explicit BasicTinyAssembler(std::span<uint8_t> buffer)
         : start_(buffer.data()),
@@ -48,7 +48,7 @@ class BasicTinyAssembler : public InstructionSet<BasicTinyAssembler<Rules>> {
     [[gnu::always_inline]] void emit(Operands... operands);
     void move_constant(Gp destination, int64_t value);
 
-   private:
+ private:
     /// Stores go beyond the instruction's end: so much room is wanted, or the scratch area is taken.
     static constexpr size_t kRoom = 32;
 
@@ -155,7 +155,8 @@ inline void BasicTinyAssembler<Rules>::emit(Operands... operands) {
     constexpr FormEncoding kForm = encoding_of(form);
     constexpr int kReg = index_of(kForm, Role::kReg), kVvvv = index_of(kForm, Role::kVvvv);
     constexpr int kRm = index_of(kForm, Role::kRm), kLabel = index_of(kForm, Role::kLabel);
-    constexpr int kImm = index_of(kForm, Role::kImm) >= 0 ? index_of(kForm, Role::kImm) : index_of(kForm, Role::kIs4);
+    constexpr int kImm =
+        index_of(kForm, Role::kImm) >= 0 ? index_of(kForm, Role::kImm) : index_of(kForm, Role::kIs4);
     const auto all = std::tuple<Operands...>(operands...);
 
     if constexpr (sizeof...(Operands) == 0) {
@@ -190,7 +191,8 @@ inline void BasicTinyAssembler<Rules>::emit(Operands... operands) {
             }
             reg_bits |= bad ? operand_bits::kLength : length;
             uint32_t vvvv_bits = register_bits(vvvv) | length;
-            if constexpr (kForm.has_digit) {  // vvvv is the destination: its mask goes where those of others are
+            if constexpr (
+                kForm.has_digit) {  // vvvv is the destination: its mask goes where those of others are
                 constexpr uint32_t kMasking = operand_bits::kMask | operand_bits::kZeroing;
                 reg_bits |= vvvv_bits & kMasking;
                 vvvv_bits &= ~kMasking;
@@ -209,13 +211,15 @@ inline void BasicTinyAssembler<Rules>::emit(Operands... operands) {
             bool bad = false;
             const unsigned immediate = immediate_byte(operand<kImm>(all), 0, bad);
             legacy(encoding, reg_bits, rm, static_cast<int32_t>(immediate), kImm >= 0 ? 1 : 0);
-        } else if constexpr (std::is_same_v<std::tuple_element_t<sizeof...(Operands) - 1, decltype(all)>, const int32_t>) {
+        } else if constexpr (std::is_same_v<std::tuple_element_t<sizeof...(Operands) - 1, decltype(all)>,
+                                            const int32_t>) {
             if constexpr (kReg >= 0) {
                 multiply_immediate(kForm, reg_bits, rm, std::get<sizeof...(Operands) - 1>(all));
             } else {
                 arithmetic_immediate(kForm, rm, std::get<sizeof...(Operands) - 1>(all));
             }
-        } else if constexpr (std::is_same_v<std::tuple_element_t<sizeof...(Operands) - 1, decltype(all)>, const uint8_t>) {
+        } else if constexpr (std::is_same_v<std::tuple_element_t<sizeof...(Operands) - 1, decltype(all)>,
+                                            const uint8_t>) {
             shift_immediate(kForm, rm, std::get<sizeof...(Operands) - 1>(all));
         } else {
             general(kForm, reg_bits, rm);

@@ -48,12 +48,13 @@ void BasicTinyAssembler<Rules>::vector_not_plain(Encoding encoding, uint32_t reg
     if (use_evex) {
         const uint32_t mask = encoding.stores() ? low : reg;
         disp8_shift = Rules::evex_disp8_shift(encoding, length, broadcast);
-        out = put(out, evex_prefix_and_opcode<Rules>(encoding, HighBits(reg, rm), reg, rm, vvvv & kId, length, mask));
+        out = put(out, evex_prefix_and_opcode<Rules>(encoding, HighBits(reg, rm), reg, rm, vvvv & kId, length,
+                                                     mask));
     } else {
         out = put(out, vex_prefix_and_opcode<Rules>(encoding, reg, rm, vvvv));
     }
     const size_t displacement_field = size() + static_cast<size_t>(out - begun) + 1;
-    out = put(out, address<Rules>(reg, rm, disp8_shift));
+    out = put(out, address_by_call<Rules>(reg, rm, disp8_shift));
     *out = static_cast<uint8_t>(immediate);
     commit(begun, out + encoding.has_imm8());
     if (rm.is_memory() && (low & kIsLabel) != 0) {
@@ -62,13 +63,15 @@ void BasicTinyAssembler<Rules>::vector_not_plain(Encoding encoding, uint32_t reg
 }
 
 template <typename Rules>
-bool BasicTinyAssembler<Rules>::vector_operands_fit(Encoding encoding, uint32_t reg, uint32_t vvvv, RegMem rm) const {
+bool BasicTinyAssembler<Rules>::vector_operands_fit(Encoding encoding, uint32_t reg, uint32_t vvvv,
+                                                    RegMem rm) const {
     using namespace operand_bits;
     const uint32_t length = reg & kLength;
     constexpr uint32_t kMasking = kMask | kZeroing;
     const uint32_t low = rm.low();
     if (length == kLength || ((reg ^ vvvv) & kLength) != 0 || (vvvv & kMasking) != 0) return false;
-    const uint32_t width = (encoding.has_vex() ? encoding.w() : encoding.evex_w()) != 0 ? kWidth : 2u << kWidthShift;
+    const uint32_t width =
+        (encoding.has_vex() ? encoding.w() : encoding.evex_w()) != 0 ? kWidth : 2u << kWidthShift;
     if ((reg & kIsGp) != 0 && (reg & kWidth) != width) return false;
     if ((vvvv & kIsGp) != 0 && (vvvv & kWidth) != width) return false;
     if (rm.is_memory()) {
@@ -83,7 +86,8 @@ bool BasicTinyAssembler<Rules>::vector_operands_fit(Encoding encoding, uint32_t 
     const uint32_t source = encoding.stores() ? reg : low;
     if ((source & kMasking) != 0) return false;
     if ((destination & kMasking) != 0 && !encoding.can_mask()) return false;
-    if ((destination & kZeroing) != 0 && ((destination & kMask) == 0 || (encoding.stores() && rm.is_memory()))) {
+    if ((destination & kZeroing) != 0 &&
+        ((destination & kMask) == 0 || (encoding.stores() && rm.is_memory()))) {
         return false;
     }
     return true;
@@ -107,10 +111,11 @@ void BasicTinyAssembler<Rules>::legacy(Encoding encoding, uint32_t reg, RegMem r
         return (bits & (kIsGp | kWidth)) == kIsGp && Rules::byte_register_needs_rex(bits & 15);
     };
     uint8_t* const begun = begin();
-    uint8_t* out = put(begun, legacy_prefix_and_opcode<Rules>(encoding, HighBits(reg, rm),
-                                                              needs_rex(reg) || (!is_memory && needs_rex(low))));
+    uint8_t* out =
+        put(begun, legacy_prefix_and_opcode<Rules>(encoding, HighBits(reg, rm),
+                                                   needs_rex(reg) || (!is_memory && needs_rex(low))));
     const size_t displacement_field = size() + static_cast<size_t>(out - begun) + 1;
-    out = put(out, address<Rules>(reg, rm, 0));
+    out = put(out, address_by_call<Rules>(reg, rm, 0));
     __builtin_memcpy(out, &immediate, sizeof(immediate));
     commit(begun, out + immediate_size);
     if (is_memory && (low & kIsLabel) != 0) {
@@ -162,10 +167,10 @@ void BasicTinyAssembler<Rules>::general(OpenEncoding open, uint32_t reg, RegMem 
 
 namespace tiny_opcode {
 constexpr unsigned kArithmeticImm32 = 0x81, kArithmeticImm8 = 0x83;
-constexpr unsigned kAccumulatorImm = 0x05;      // plus 8 times the digit
+constexpr unsigned kAccumulatorImm = 0x05;  // plus 8 times the digit
 constexpr unsigned kTestAccumulatorImm = 0xA9, kTestImm = 0xF7;
 constexpr unsigned kMultiplyImm8 = 0x6B;
-constexpr unsigned kShiftByOneBit = 0x10;       // C1 with an immediate, D1 by one
+constexpr unsigned kShiftByOneBit = 0x10;  // C1 with an immediate, D1 by one
 constexpr unsigned kMovImm = 0xB8, kMovSignExtended = 0xC7;
 constexpr unsigned kJmpShort = 0xEB, kJmpNear = 0xE9;
 constexpr unsigned kEscape = 0x0F, kJccShortToNear = 0x10;  // 7x becomes 0F 8x
@@ -179,7 +184,8 @@ void BasicTinyAssembler<Rules>::arithmetic_immediate(OpenEncoding open, RegMem r
     const unsigned bytes = settle_width(open, 0, rm);
     // 16-bit immediates stall decoders (length-changing prefix): not offered.
     if (bytes == 0 || bytes == 2) return fail(AssemblerError::kNotEncodable);
-    if (bytes == 1 && immediate != static_cast<int8_t>(immediate) && immediate != static_cast<uint8_t>(immediate)) {
+    if (bytes == 1 && immediate != static_cast<int8_t>(immediate) &&
+        immediate != static_cast<uint8_t>(immediate)) {
         return fail(AssemblerError::kNotEncodable);
     }
     unsigned size = bytes == 1 ? 1 : 4;
@@ -189,13 +195,15 @@ void BasicTinyAssembler<Rules>::arithmetic_immediate(OpenEncoding open, RegMem r
         size = 1;
     } else if (accumulator && (arithmetic || test)) {
         const unsigned opcode = test ? kTestAccumulatorImm : kAccumulatorImm + 8 * open.encoding.digit();
-        return opcode_and_immediate(open.encoding.with_opcode(bytes == 1 ? opcode & ~1u : opcode), rax, immediate, size);
+        return opcode_and_immediate(open.encoding.with_opcode(bytes == 1 ? opcode & ~1u : opcode), rax,
+                                    immediate, size);
     }
     legacy(open.encoding, open.encoding.digit(), rm, immediate, size);
 }
 
 template <typename Rules>
-void BasicTinyAssembler<Rules>::multiply_immediate(OpenEncoding open, uint32_t reg, RegMem rm, int32_t immediate) {
+void BasicTinyAssembler<Rules>::multiply_immediate(OpenEncoding open, uint32_t reg, RegMem rm,
+                                                   int32_t immediate) {
     const unsigned bytes = settle_width(open, reg, rm);
     if (bytes == 0 || bytes == 2) return fail(AssemblerError::kNotEncodable);
     const bool short_form = Rules::fits_imm8(immediate);
@@ -207,13 +215,15 @@ template <typename Rules>
 void BasicTinyAssembler<Rules>::shift_immediate(OpenEncoding open, RegMem rm, unsigned count) {
     if (settle_width(open, 0, rm) == 0) return fail(AssemblerError::kNotEncodable);
     const bool by_one = count == 1;
-    if (by_one) open.encoding = open.encoding.with_opcode(open.encoding.opcode() | tiny_opcode::kShiftByOneBit);
+    if (by_one)
+        open.encoding = open.encoding.with_opcode(open.encoding.opcode() | tiny_opcode::kShiftByOneBit);
     legacy(open.encoding, open.encoding.digit(), rm, static_cast<int32_t>(count), by_one ? 0 : 1);
 }
 
 /// An opcode without ModRM, its lower bits or nothing naming `reg`, and an immediate.
 template <typename Rules>
-void BasicTinyAssembler<Rules>::opcode_and_immediate(Encoding encoding, Gp reg, int64_t immediate, unsigned size) {
+void BasicTinyAssembler<Rules>::opcode_and_immediate(Encoding encoding, Gp reg, int64_t immediate,
+                                                     unsigned size) {
     uint8_t* const begun = begin();
     uint8_t* out = put(begun, legacy_prefix_and_opcode<Rules>(encoding, HighBits(0, GpMem(reg)), false));
     __builtin_memcpy(out, &immediate, sizeof(immediate));
@@ -238,7 +248,8 @@ void BasicTinyAssembler<Rules>::move_constant(Gp destination, int64_t value) {
     if (bytes == 8 && value == value32) {
         return legacy(encoding.with_opcode(tiny_opcode::kMovSignExtended), 0, GpMem(destination), value32, 4);
     }
-    opcode_and_immediate(encoding.with_opcode(tiny_opcode::kMovImm | (destination.id() & 7)), destination, value, bytes);
+    opcode_and_immediate(encoding.with_opcode(tiny_opcode::kMovImm | (destination.id() & 7)), destination,
+                         value, bytes);
 }
 
 template <typename Rules>
@@ -287,10 +298,12 @@ void BasicTinyAssembler<Rules>::resolve(LabelUse use, uint32_t target) {
 }
 
 template <typename Rules>
-void BasicTinyAssembler<Rules>::use_label(Label label, size_t field, unsigned field_size, unsigned field_to_end) {
+void BasicTinyAssembler<Rules>::use_label(Label label, size_t field, unsigned field_size,
+                                          unsigned field_to_end) {
     if (error_ != AssemblerError::kNone) return;
     if (!labels_.knows(label)) return fail(AssemblerError::kBoundTwice);
-    const LabelUse use{static_cast<uint32_t>(field), label.id, static_cast<uint8_t>(field_size), static_cast<uint8_t>(field_to_end)};
+    const LabelUse use{static_cast<uint32_t>(field), label.id, static_cast<uint8_t>(field_size),
+                       static_cast<uint8_t>(field_to_end)};
     if (labels_.place_of(label) != LabelTable::kUnbound) return resolve(use, labels_.place_of(label));
     if (!labels_.add(use)) fail(AssemblerError::kTooManyLabels);
 }
@@ -302,7 +315,8 @@ void BasicTinyAssembler<Rules>::jump(unsigned short_opcode, Label target) {
     if (!labels_.knows(target)) return fail(AssemblerError::kBoundTwice);
     const uint32_t place = labels_.place_of(target);
     const bool bound = place != LabelTable::kUnbound;
-    const bool reaches = bound && Rules::short_jump_reaches(int64_t{place} - static_cast<int64_t>(size() + kShortSize));
+    const bool reaches =
+        bound && Rules::short_jump_reaches(int64_t{place} - static_cast<int64_t>(size() + kShortSize));
 
     uint8_t* const begun = begin();
     const size_t here = size();
@@ -334,7 +348,8 @@ void BasicTinyAssembler<Rules>::align(unsigned alignment) {
         {0x66, 0x0F, 0x1F, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00},
     };
     constexpr unsigned kMaxAlignment = 64;  // the guarantee of code buffers
-    if (!std::has_single_bit(alignment) || alignment > kMaxAlignment) return fail(AssemblerError::kNotEncodable);
+    if (alignment == 0 || alignment > kMaxAlignment || (alignment & (alignment - 1)) != 0)
+        return fail(AssemblerError::kNotEncodable);
     size_t missing = (alignment - size() % alignment) % alignment;
     while (missing != 0 && error_ == AssemblerError::kNone) {
         const size_t step = missing < kLongest ? missing : kLongest;
@@ -345,13 +360,14 @@ void BasicTinyAssembler<Rules>::align(unsigned alignment) {
 
 template <typename Rules>
 void BasicTinyAssembler<Rules>::embed(ByteSpan bytes) {
-    append(bytes.data(), bytes.size());
+    if (!bytes.empty()) append(bytes.data(), bytes.size());
 }
 
 template <typename Rules>
 void BasicTinyAssembler<Rules>::append(const uint8_t* bytes, size_t size) {
     if (error_ != AssemblerError::kNone) return;
-    if (!Rules::fits_buffer(size, static_cast<uint64_t>(end_ - cursor_))) return fail(AssemblerError::kBufferFull);
+    if (!Rules::fits_buffer(size, static_cast<uint64_t>(end_ - cursor_)))
+        return fail(AssemblerError::kBufferFull);
     __builtin_memcpy(cursor_, bytes, size);
     cursor_ += size;
 }

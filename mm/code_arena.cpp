@@ -64,7 +64,10 @@ void CodeArena::release(const void* entry) {
     const Slot slot = slots_[first];
     ASSERT(slot.state != State::kFree && slot.first);
     // Pages that cannot be made writable again are lost, not reused with the wrong rights.
-    if (slot.state == State::kSealed && !pages_->make_writable(page_at(first), slot.pages * kPage)) return;
+    if (slot.state == State::kSealed && !pages_->make_writable(page_at(first), slot.pages * kPage)) {
+        for (size_t i = 0; i < slot.pages; ++i) slots_[first + i].state = State::kLost;
+        return;
+    }
     free_slots(first, slot.pages);
 }
 

@@ -72,7 +72,7 @@ class CodeArena {
     uint64_t evictions() const { return evictions_; }
 
  private:
-    enum class State : uint8_t { kFree, kOpen, kSealed };
+    enum class State : uint8_t { kFree, kOpen, kSealed, kLost };
     /// One page; a routine's first page describes it.
     struct Slot {
         State state;

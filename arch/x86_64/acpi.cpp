@@ -35,7 +35,7 @@ constexpr uint32_t kMaxTable = 16u << 20;
 // The FADT's fields by offset (5.2.9).
 constexpr size_t kFadtDsdt = 40, kFadtSmiCommand = 48, kFadtAcpiEnable = 52, kFadtPm1aControl = 64,
                  kFadtPm1bControl = 68, kFadtXDsdt = 140;
-constexpr uint16_t kSleepEnable = 1u << 13, kSciEnable = 1u << 0;
+constexpr uint16_t kSleepEnable = 1u << 13, kSleepTypeMask = 7u << 10, kSciEnable = 1u << 0;
 constexpr int kSleepTypeShift = 10;
 
 constinit ByteSpan root;
@@ -87,6 +87,12 @@ SleepTypes find_s5(ByteSpan dsdt) {
     return types;
 }
 
+/// Writes the sleep type with the enable bit and leaves the register's other bits (4.8.3.2.1).
+void sleep_by(uint16_t control, uint8_t type) {
+    const uint16_t kept = cpu::in16(control) & static_cast<uint16_t>(~(kSleepTypeMask | kSleepEnable));
+    cpu::out16(control, static_cast<uint16_t>(kept | type << kSleepTypeShift | kSleepEnable));
+}
+
 }  // namespace
 
 void initialise_acpi(ByteSpan rsdp) { root = rsdp; }
@@ -128,8 +134,8 @@ void acpi_power_off() {
         constexpr int kMaxPolls = 3'000'000;
         for (int i = 0; i < kMaxPolls && !(cpu::in16(control_a) & kSciEnable); ++i) cpu::pause();
     }
-    cpu::out16(control_a, static_cast<uint16_t>(s5.a << kSleepTypeShift | kSleepEnable));
-    if (control_b != 0) cpu::out16(control_b, static_cast<uint16_t>(s5.b << kSleepTypeShift | kSleepEnable));
+    sleep_by(control_a, s5.a);
+    if (control_b != 0) sleep_by(control_b, s5.b);
     constexpr int kMaxPolls = 3'000'000;
     for (int i = 0; i < kMaxPolls; ++i) cpu::pause();
 }

@@ -79,8 +79,7 @@ start:
 
     movl $boot_pml4, %eax
     movl %eax, %cr3
-    movl %cr4, %eax
-    orl $CR4_PAE_OSFXSR_OSXMMEXCPT, %eax
+    movl $CR4_PAE_OSFXSR_OSXMMEXCPT, %eax   // set outright: firmware may have left LA57 on
     movl %eax, %cr4
     movl $MSR_EFER, %ecx
     rdmsr
@@ -146,7 +145,7 @@ boot_directories:
     .skip PAGE_DIRECTORIES * 4096
 
 // Stacks, each below by a guard page that mm unmaps, so that an overflow faults instead of spreading.
-// arch/x86_64/stacks.h names them for C++.
+// arch/x86_64/image.h names them for C++.
     .section .bss.stacks, "aw", @nobits
     .balign 4096
     .global boot_stack_guard, boot_stack_top, ist_stacks

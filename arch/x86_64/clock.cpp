@@ -10,9 +10,11 @@ constexpr uint16_t kPitChannel2 = 0x42, kPitCommand = 0x43, kSpeakerPort = 0x61;
 constexpr uint8_t kPitChannel2OneShot = 0xB0;  // channel 2, low then high byte, mode 0: output rises at zero
 constexpr uint8_t kGate = 0x01, kSpeaker = 0x02, kOutput = 0x20;
 constexpr uint64_t kPitHz = 1'193'182;
-constexpr uint64_t kMaxPolls = 10'000'000;
+/// TSCs run at 100 MHz to 100 GHz.
+constexpr uint64_t kMinTicks = 100'000 * TscClock::kCalibrationMs, kMaxTicks = 1000 * kMinTicks;
 
-/// Ticks of the TSC while the PIT counts kCalibrationMs; 0 if it does not.
+/// Ticks of the TSC while the PIT counts kCalibrationMs; 0 if it does not, as where a PC has its clock gated off: then
+/// its output never rises, or is high at once.
 uint64_t tsc_ticks_per_calibration() {
     constexpr uint16_t kCount = kPitHz * TscClock::kCalibrationMs / 1000;
     const uint8_t saved = cpu::in8(kSpeakerPort);
@@ -21,12 +23,10 @@ uint64_t tsc_ticks_per_calibration() {
     cpu::out8(kPitChannel2, kCount & 0xFF);
     cpu::out8(kPitChannel2, kCount >> 8);
     const uint64_t begin = cpu::read_tsc();
-    uint64_t polls = 0;
-    while (!(cpu::in8(kSpeakerPort) & kOutput) && ++polls < kMaxPolls) {
-    }
-    const uint64_t end = cpu::read_tsc();
+    uint64_t elapsed = 0;
+    while (!(cpu::in8(kSpeakerPort) & kOutput) && elapsed < kMaxTicks) elapsed = cpu::read_tsc() - begin;
     cpu::out8(kSpeakerPort, saved);
-    return polls == kMaxPolls ? 0 : end - begin;
+    return elapsed < kMinTicks || elapsed >= kMaxTicks ? 0 : elapsed;
 }
 
 /// What CPUID says of the TSC's frequency (Intel SDM 2A, leaves 15H and 16H); 0 if nothing.

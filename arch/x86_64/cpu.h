@@ -1,5 +1,5 @@
-// Every instruction that C++ cannot say, one function each, over named constants. Nothing else in the C++ sources
-// contains inline assembly; longer sequences stand in .S files.
+// Every instruction that C++ cannot say, one function each, over named constants. Nothing else in the kernel's
+// C++ sources contains inline assembly; longer sequences stand in .S files.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@ namespace bareflow::cpu {
 constexpr uint64_t kCr0MonitorCoprocessor = 1u << 1;
 constexpr uint64_t kCr0Emulation = 1u << 2;
 constexpr uint64_t kCr0WriteProtect = 1u << 16;
+constexpr uint64_t kCr4MachineCheck = 1u << 6;
 constexpr uint64_t kCr4OsFxsr = 1u << 9;
 constexpr uint64_t kCr4OsXmmExceptions = 1u << 10;
 constexpr uint64_t kCr4Umip = 1u << 11;
@@ -60,7 +61,8 @@ inline uint64_t read_msr(uint32_t msr) {
 }
 inline void write_msr(uint32_t msr, uint64_t value) {
     asm volatile("wrmsr" ::"c"(msr), "a"(static_cast<uint32_t>(value)),
-                 "d"(static_cast<uint32_t>(value >> 32)));
+                 "d"(static_cast<uint32_t>(value >> 32))
+                 : "memory");
 }
 inline uint64_t read_xcr0() {
     uint32_t low, high;
@@ -68,8 +70,8 @@ inline uint64_t read_xcr0() {
     return (uint64_t{high} << 32) | low;
 }
 inline void write_xcr0(uint64_t value) {
-    asm volatile("xsetbv" ::"c"(0), "a"(static_cast<uint32_t>(value)),
-                 "d"(static_cast<uint32_t>(value >> 32)));
+    asm volatile("xsetbv" ::"c"(0), "a"(static_cast<uint32_t>(value)), "d"(static_cast<uint32_t>(value >> 32))
+                 : "memory");
 }
 inline void write_mxcsr(uint32_t value) { asm volatile("ldmxcsr %0" ::"m"(value)); }
 
@@ -116,8 +118,8 @@ struct [[gnu::packed]] DescriptorTablePointer {
     uint16_t limit;
     uint64_t base;
 };
-inline void load_gdt(const DescriptorTablePointer& gdt) { asm volatile("lgdt %0" ::"m"(gdt)); }
-inline void load_idt(const DescriptorTablePointer& idt) { asm volatile("lidt %0" ::"m"(idt)); }
-inline void load_task_register(uint16_t selector) { asm volatile("ltr %0" ::"r"(selector)); }
+inline void load_gdt(const DescriptorTablePointer& gdt) { asm volatile("lgdt %0" ::"m"(gdt) : "memory"); }
+inline void load_idt(const DescriptorTablePointer& idt) { asm volatile("lidt %0" ::"m"(idt) : "memory"); }
+inline void load_task_register(uint16_t selector) { asm volatile("ltr %0" ::"r"(selector) : "memory"); }
 
 }  // namespace bareflow::cpu

@@ -16,8 +16,10 @@ namespace {
 constexpr uint64_t kPfPresent = 1, kPfWrite = 2, kPfReserved = 8, kPfFetch = 16;
 constexpr uint64_t kNullPageEnd = 4096;
 constexpr int kMaxBacktrace = 32;
+constexpr int kMaxReports = 2;
 
-constinit bool reporting = false;
+/// Reports begun: the second is a fault while reporting, a third may not even be told.
+constinit int reports = 0;
 constinit const CodeDirectory* code_directory = nullptr;
 
 /// A function of the kernel or an emitted routine, and where in it.
@@ -176,13 +178,13 @@ void report_code_from(const CodeDirectory* directory) { code_directory = directo
 
 [[noreturn]] void report_fault_and_stop(const InterruptFrame& frame) {
     const FaultClass fault = class_of(frame.vector);
-    if (reporting) {
+    if (++reports > kMaxReports) cpu::halt_forever();
+    if (reports > 1) {
         print("\nFAULT while reporting a fault: {} ({})\n", fault.name, fault.mnemonic);
         print_location("at", frame.rip);
         print("fault class={} nested=true rip=0x{:x}\n", fault.name, frame.rip);
         exit_machine(ExitStatus::kFailure, "nested-fault");
     }
-    reporting = true;
     const bool page_fault = frame.vector == kVectorPageFault;
     const uint64_t address = cpu::read_cr2();
     const std::string_view access = !page_fault                     ? "-"
@@ -214,8 +216,8 @@ void report_code_from(const CodeDirectory* directory) { code_directory = directo
 }
 
 [[noreturn]] void panic(const char* what, const char* file, int line) {
-    if (reporting) exit_machine(ExitStatus::kFailure, "panic while reporting a fault");
-    reporting = true;
+    if (++reports > kMaxReports) cpu::halt_forever();
+    if (reports > 1) exit_machine(ExitStatus::kFailure, "panic while reporting a fault");
     print("\nFAULT panic: {} ({}:{})\n", what, file, line);
     const uint64_t* frame = static_cast<const uint64_t*>(__builtin_frame_address(0));
     print_backtrace(frame[1], frame[0]);

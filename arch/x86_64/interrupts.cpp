@@ -154,11 +154,12 @@ bool run_recoverable(void (*function)(void*), void* argument, InterruptFrame& fa
 }
 
 extern "C" void interrupt_dispatch(InterruptFrame* frame) {
-    if (frame->vector == kVectorTimer) {
-        local_apic_end_of_interrupt();
+    if (frame->vector >= kFirstDeviceVector) {
+        // The timer has done its work by waking the processor; anything else the firmware left armed. Only a spurious
+        // interrupt is not in service.
+        if (frame->vector != kVectorSpurious) local_apic_end_of_interrupt();
         return;
     }
-    if (frame->vector >= kFirstDeviceVector) return;  // spurious: nothing to acknowledge
     if (recovery != nullptr && recoverable(frame->vector)) {
         recovery->fault = *frame;
         recovery->fault_address = cpu::read_cr2();

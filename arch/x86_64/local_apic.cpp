@@ -10,9 +10,12 @@ namespace {
 
 // Registers by their xAPIC offset; the x2APIC MSR is 0x800 + offset / 16 (table 10-6).
 enum Register : uint32_t {
+    kTaskPriority = 0x080,
     kEndOfInterrupt = 0x0B0,
     kSpuriousVector = 0x0F0,
     kTimerEntry = 0x320,
+    kThermalEntry = 0x330,
+    kPerformanceEntry = 0x340,
     kTimerInitialCount = 0x380,
     kTimerCurrentCount = 0x390,
     kTimerDivide = 0x3E0,
@@ -53,6 +56,9 @@ void initialise_local_apic(TscClock& clock) {
     if (!x2apic && !map_device(page, kApicPageSize).ok()) return;
 
     write(kSpuriousVector, kSoftwareEnable | kVectorSpurious);
+    write(kTaskPriority, 0);
+    write(kThermalEntry, kMasked);
+    write(kPerformanceEntry, kMasked);
     write(kTimerDivide, kDivideBy16);
     write(kTimerEntry, kMasked | kVectorTimer);
     write(kTimerInitialCount, UINT32_MAX);
@@ -81,6 +87,8 @@ void local_apic_sleep(uint64_t ns) {
 }
 
 /// Called from inside an interrupt: integer registers only, which a store or WRMSR of a constant is.
-void local_apic_end_of_interrupt() { write(kEndOfInterrupt, 0); }
+void local_apic_end_of_interrupt() {
+    if (present) write(kEndOfInterrupt, 0);
+}
 
 }  // namespace bareflow

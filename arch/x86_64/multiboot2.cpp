@@ -33,7 +33,7 @@ struct ModuleHeader {
     uint32_t start, end;
 };
 
-constexpr uint32_t kMemoryAvailable = 1, kMemoryAcpi = 3, kMemoryAcpiNvs = 4;
+constexpr uint32_t kMemoryAvailable = 1;
 constexpr uint64_t kTagAlignment = 8;
 constexpr uint32_t kMaxInformationSize = 1u << 20;
 
@@ -56,10 +56,6 @@ void add_memory_map(BootInformation& info, ByteSpan body) {
         if (entry.type == kMemoryAvailable && info.usable_count < BootInformation::kMaxRanges) {
             info.usable[info.usable_count++] = {entry.base, entry.length};
             info.ram_bytes += entry.length;
-        }
-        if ((entry.type == kMemoryAcpi || entry.type == kMemoryAcpiNvs) &&
-            info.acpi_count < BootInformation::kMaxRanges) {
-            info.acpi[info.acpi_count++] = {entry.base, entry.length};
         }
     }
 }

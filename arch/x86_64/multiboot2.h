@@ -19,21 +19,18 @@ struct BootModule {
 };
 
 struct BootInformation {
-    static constexpr size_t kMaxRanges = 64, kMaxModules = 8;
+    static constexpr size_t kMaxRanges = 256, kMaxModules = 8;
 
     std::string_view command_line;
     ByteSpan self;  ///< the information block, to be left alone
     ByteSpan rsdp;  ///< ACPI's root pointer, the newest version given; empty if none
     MemoryRange usable[kMaxRanges];
     size_t usable_count = 0;
-    MemoryRange acpi[kMaxRanges];  ///< ACPI tables and NVS: not usable, but to be read
-    size_t acpi_count = 0;
     uint64_t ram_bytes = 0;  ///< sum of usable
     BootModule modules[kMaxModules];
     size_t module_count = 0;
 
     std::span<const MemoryRange> usable_ranges() const { return {usable, usable_count}; }
-    std::span<const MemoryRange> acpi_ranges() const { return {acpi, acpi_count}; }
     std::span<const BootModule> module_list() const { return {modules, module_count}; }
     /// The module of that name, or an empty span.
     ByteSpan module(std::string_view name) const;

@@ -28,7 +28,7 @@ CpuFeatures cpu_detect_features() {
     const CpuFeatures supported = cpu_detect_features(reader);
     cpu::write_cr0((cpu::read_cr0() & ~cpu::kCr0Emulation) | cpu::kCr0MonitorCoprocessor |
                    cpu::kCr0WriteProtect);
-    uint64_t cr4 = cpu::read_cr4() | cpu::kCr4OsFxsr | cpu::kCr4OsXmmExceptions;
+    uint64_t cr4 = cpu::read_cr4() | cpu::kCr4MachineCheck | cpu::kCr4OsFxsr | cpu::kCr4OsXmmExceptions;
     if (supported.xsave) cr4 |= cpu::kCr4OsXsave;
     if (supported.smep) cr4 |= cpu::kCr4Smep;
     if (supported.umip) cr4 |= cpu::kCr4Umip;

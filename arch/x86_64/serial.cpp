@@ -28,6 +28,8 @@ SerialPort& log_port() { return log_port_; }
 void SerialLog::write_line(std::string_view line) { log_port().write(line); }
 
 void SerialPort::initialise() {
+    // What the boot loader last sent may still be leaving the port.
+    for (int i = 0; i < kMaxWaits && !(cpu::in8(base_ + kLineStatus) & kStatusAllSent); ++i) cpu::pause();
     cpu::out8(base_ + kInterruptEnable, 0);
     cpu::out8(base_ + kLineControl, kLineDivisorLatch);
     cpu::out8(base_ + kData, kDivisor115200);

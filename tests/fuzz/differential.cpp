@@ -22,8 +22,8 @@ const std::vector<Form>& jumps() {
 }
 
 std::string describe(const char* what, const Assembled& ours, const char* name, const Assembled& other) {
-    return std::string(what) + "\n  ours   " + std::string(name_of(ours.error)) + " " + hex(ours.bytes) + "\n  " + name +
-           " " + std::string(name_of(other.error)) + " " + hex(other.bytes);
+    return std::string(what) + "\n  ours   " + std::string(name_of(ours.error)) + " " + hex(ours.bytes) +
+           "\n  " + name + " " + std::string(name_of(other.error)) + " " + hex(other.bytes);
 }
 
 /// Where the program's labels were bound, by the offsets at which its steps began.
@@ -31,7 +31,8 @@ std::vector<size_t> label_places(const Program& program, const Assembled& assemb
     std::vector<size_t> places;
     for (size_t i = 0; i < program.size(); ++i) {
         if (program[i].kind == Step::Kind::kNewLabel) places.push_back(SIZE_MAX);
-        if (program[i].kind == Step::Kind::kBind) places.at(static_cast<size_t>(program[i].value)) = assembled.starts[i];
+        if (program[i].kind == Step::Kind::kBind)
+            places.at(static_cast<size_t>(program[i].value)) = assembled.starts[i];
     }
     return places;
 }
@@ -45,9 +46,11 @@ std::string check_targets(const Program& program, const Assembled& assembled) {
         if (got.length != end - assembled.starts[i]) return "a step's length is not its instruction's";
         for (const AnyOperand& operand : program[i].operands) {
             const bool jump = operand.kind() == AnyOperand::Kind::kLabel;
-            if (!jump && !(operand.kind() == AnyOperand::Kind::kMemory && operand.memory().is_label())) continue;
+            if (!jump && !(operand.kind() == AnyOperand::Kind::kMemory && operand.memory().is_label()))
+                continue;
             const unsigned label = jump ? operand.label().id : operand.memory().label().id;
-            const int64_t wanted = static_cast<int64_t>(places.at(label)) + (jump ? 0 : operand.memory().displacement());
+            const int64_t wanted =
+                static_cast<int64_t>(places.at(label)) + (jump ? 0 : operand.memory().displacement());
             if ((jump ? got.is_branch : got.rip_relative) && got.target == wanted) continue;
             return "step " + std::to_string(i) + " goes to " + std::to_string(got.target) + ", not to " +
                    std::to_string(wanted);
@@ -62,12 +65,15 @@ std::string check_small_buffer(const Program& program, Assemble under_test, size
     const Assembled got = under_test(program, std::span<uint8_t>(memory).subspan(64, size));
     for (size_t i = 0; i < memory.size(); ++i) {
         const bool inside = i >= 64 && i < 64 + size;
-        if (!inside && memory[i] != kUntouched) return "wrote outside a buffer of " + std::to_string(size) + " bytes";
+        if (!inside && memory[i] != kUntouched)
+            return "wrote outside a buffer of " + std::to_string(size) + " bytes";
     }
     if (size < needed && got.error != AssemblerError::kBufferFull) {
-        return std::to_string(needed) + " bytes of code in " + std::to_string(size) + ": " + std::string(name_of(got.error));
+        return std::to_string(needed) + " bytes of code in " + std::to_string(size) + ": " +
+               std::string(name_of(got.error));
     }
-    if (size >= needed && got.error != AssemblerError::kNone) return "refuses a buffer that is just large enough";
+    if (size >= needed && got.error != AssemblerError::kNone)
+        return "refuses a buffer that is just large enough";
     return {};
 }
 
@@ -125,12 +131,17 @@ Program choose_program(Chooser& choose) {
         const Label label{static_cast<uint8_t>(which)};
         switch (choose.below(8)) {
             case 0:
-            case 1: program.push_back(jump_to(label)); break;
+            case 1:
+                program.push_back(jump_to(label));
+                break;
             case 2:  // a jump and its label, or a label and its jump, about 128 bytes apart
                 if (!bound[which]) {
                     const unsigned distance = 118 + choose.below(16);
-                    if (choose.one_in(2)) program.push_back(bind(which));
-                    else program.push_back(jump_to(choose.one_in(2) && distance <= 129 ? label.near() : label));
+                    if (choose.one_in(2))
+                        program.push_back(bind(which));
+                    else
+                        program.push_back(
+                            jump_to(choose.one_in(2) && distance <= 129 ? label.near() : label));
                     const bool bound_first = program.back().kind == Step::Kind::kBind;
                     program.push_back(embed(distance));
                     program.push_back(bound_first ? jump_to(label) : bind(which));
@@ -141,9 +152,17 @@ Program choose_program(Chooser& choose) {
                 if (!bound[which]) program.push_back(bind(which));
                 bound[which] = true;
                 break;
-            case 4: program.push_back(align(1u << choose.below(7))); break;
-            case 5: program.push_back(embed(choose.below(200))); break;
-            case 6: program.push_back(move_constant(r64(choose.below(16)), static_cast<int32_t>(choose.below(UINT32_MAX)) * int64_t{choose.below(3)})); break;
+            case 4:
+                program.push_back(align(1u << choose.below(7)));
+                break;
+            case 5:
+                program.push_back(embed(choose.below(200)));
+                break;
+            case 6:
+                program.push_back(
+                    move_constant(r64(choose.below(16)),
+                                  static_cast<int32_t>(choose.below(UINT32_MAX)) * int64_t{choose.below(3)}));
+                break;
             default: {
                 const FormInfo& form = all_forms()[choose.below(kFormCount)];
                 if (form.has_operand(Role::kLabel)) break;
@@ -181,8 +200,10 @@ std::string check_program(Chooser& choose, Assemble under_test, Coverage& covera
     if (ours.error != AssemblerError::kNone) return {};  // all three refuse it alike
     if (const std::string wrong = check_targets(program, ours); !wrong.empty()) return fail(wrong);
     const size_t needed = ours.bytes.size();
-    for (size_t size : {needed, needed - std::min<size_t>(needed, 1), size_t{choose.below(static_cast<uint32_t>(needed) + 1)}}) {
-        if (const std::string wrong = check_small_buffer(program, under_test, size, needed); !wrong.empty()) return fail(wrong);
+    for (size_t size : {needed, needed - std::min<size_t>(needed, 1),
+                        size_t{choose.below(static_cast<uint32_t>(needed) + 1)}}) {
+        if (const std::string wrong = check_small_buffer(program, under_test, size, needed); !wrong.empty())
+            return fail(wrong);
     }
     return {};
 }

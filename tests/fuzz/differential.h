@@ -13,22 +13,22 @@
 namespace bareflow::x86 {
 
 class RandomChooser : public Chooser {
-   public:
+ public:
     explicit RandomChooser(uint32_t seed) : engine_(seed) {}
     uint32_t below(uint32_t limit) override { return static_cast<uint32_t>(engine_() % limit); }
 
-   private:
+ private:
     std::mt19937 engine_;
 };
 
 /// Choices from a fuzzer's bytes; zero when they are used up.
 class ByteChooser : public Chooser {
-   public:
+ public:
     explicit ByteChooser(std::span<const uint8_t> bytes) : bytes_(bytes) {}
     uint32_t below(uint32_t limit) override;
     bool empty() const { return bytes_.empty(); }
 
-   private:
+ private:
     std::span<const uint8_t> bytes_;
 };
 

@@ -68,7 +68,6 @@ TEST(Multiboot2, FindsMemoryModulesCommandLineAndRootPointer) {
     ASSERT_EQ(info.value().usable_count, 2u);
     EXPECT_EQ(info.value().usable[1].start, 0x100000u);
     EXPECT_EQ(info.value().ram_bytes, 0x9F000u + 0x7F00000u);
-    EXPECT_EQ(info.value().acpi_count, 1u);
     EXPECT_EQ(info.value().module("model").size(), 0x80000u);
     EXPECT_TRUE(info.value().module("other").empty());
     EXPECT_EQ(info.value().rsdp[8], 'n') << "the newer root pointer wins";
@@ -114,7 +113,7 @@ TEST(Multiboot2, LeavesOutModulesThatEndBeforeTheyBegin) {
 
 TEST(Multiboot2, TakesNoMoreModulesAndRangesThanItHasRoomFor) {
     Block block;
-    for (int i = 0; i < 100; ++i) block.memory(0x100000 * (i + 1), 0x1000, 1).module(0x1000, 0x2000, "m");
+    for (int i = 0; i < 300; ++i) block.memory(0x100000 * (i + 1), 0x1000, 1).module(0x1000, 0x2000, "m");
     const auto info = block.parse();
     ASSERT_TRUE(info.ok());
     EXPECT_EQ(info.value().usable_count, BootInformation::kMaxRanges);

@@ -150,8 +150,7 @@ TEST(Options, ValuesOutOfRangeNameTheOptionTheValueAndWhatIsAllowed) {
 TEST(Options, WhatThisBuildDoesNotHaveYetIsUnsupported) {
     const struct {
         const char *name, *value;
-    } cases[] = {{"assembler", "asmjit"}, {"isa", "ssse3"},
-                 {"t", "2"},      {"threads", "64"}};
+    } cases[] = {{"assembler", "asmjit"}, {"isa", "ssse3"}, {"t", "2"}, {"threads", "64"}};
     for (const auto& later : cases) {
         Options options;
         Result<void> result = options.set(later.name, later.value);
@@ -159,8 +158,13 @@ TEST(Options, WhatThisBuildDoesNotHaveYetIsUnsupported) {
         EXPECT_EQ(result.error().code, ErrorCode::kUnsupported) << later.name;
         EXPECT_THAT(message_of(result), HasSubstr("not in this build yet"));
     }
-    for (const auto& now : std::initializer_list<std::pair<const char*, const char*>>{
-             {"jit", "off"}, {"jit", "on"}, {"assembler", "tiny"}, {"isa", "auto"}, {"isa", "scalar"}, {"t", "0"}, {"t", "1"}}) {
+    for (const auto& now : std::initializer_list<std::pair<const char*, const char*>>{{"jit", "off"},
+                                                                                      {"jit", "on"},
+                                                                                      {"assembler", "tiny"},
+                                                                                      {"isa", "auto"},
+                                                                                      {"isa", "scalar"},
+                                                                                      {"t", "0"},
+                                                                                      {"t", "1"}}) {
         EXPECT_TRUE(Options().set(now.first, now.second).ok()) << now.first;
     }
 }

@@ -23,7 +23,7 @@ TEST(Differential, RandomLabelProgramsGoWhereTheyShould) {
 }
 
 class PlantedBugs : public testing::TestWithParam<unsigned> {
-   protected:
+ protected:
     ~PlantedBugs() override { PlantedRules::bug = PlantedBug::kNone; }
 };
 
@@ -33,8 +33,9 @@ unsigned steps_to_find(PlantedBug bug, unsigned budget) {
     RandomChooser choose(kSeed);
     Coverage coverage;
     for (unsigned step = 1; step <= budget; ++step) {
-        const std::string wrong = step % 8 == 0 ? check_program(choose, assemble_with_planted_bug, coverage)
-                                                : check_instruction(choose, assemble_with_planted_bug, coverage);
+        const std::string wrong = step % 8 == 0
+                                      ? check_program(choose, assemble_with_planted_bug, coverage)
+                                      : check_instruction(choose, assemble_with_planted_bug, coverage);
         if (!wrong.empty()) return step;
     }
     return budget + 1;

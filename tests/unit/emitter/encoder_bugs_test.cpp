@@ -75,19 +75,20 @@ TEST(EncoderBugs, EvexV2AndR2ExtendTheOtherRegisters) {
 }
 
 TEST(EncoderBugs, TwoByteVexNeitherForExtendedBaseNorIndexNorWNorOtherMaps) {
-    expect_code(Form::vaddps, {ymm(8), ymm(9), ymm(2)}, "c5 34 58 c2 ");              // R alone: two bytes
-    expect_code(Form::vaddps, {ymm(0), ymm(1), ymm(8)}, "c4 c1 74 58 c0 ");           // B
-    expect_code(Form::vaddps, {ymm(0), ymm(1), ptr(r8)}, "c4 c1 74 58 00 ");          // B
+    expect_code(Form::vaddps, {ymm(8), ymm(9), ymm(2)}, "c5 34 58 c2 ");                 // R alone: two bytes
+    expect_code(Form::vaddps, {ymm(0), ymm(1), ymm(8)}, "c4 c1 74 58 c0 ");              // B
+    expect_code(Form::vaddps, {ymm(0), ymm(1), ptr(r8)}, "c4 c1 74 58 00 ");             // B
     expect_code(Form::vaddps, {ymm(0), ymm(1), ptr(rax, r8, 1)}, "c4 a1 74 58 04 00 ");  // X
-    expect_code(Form::vmovq_from_gp, {xmm(0), rax}, "c4 e1 f9 6e c0 ");               // W
-    expect_code(Form::vfmadd231ps, {ymm(0), ymm(1), ymm(2)}, "c4 e2 75 b8 c2 ");      // map 0F38
+    expect_code(Form::vmovq_from_gp, {xmm(0), rax}, "c4 e1 f9 6e c0 ");                  // W
+    expect_code(Form::vfmadd231ps, {ymm(0), ymm(1), ymm(2)}, "c4 e2 75 b8 c2 ");         // map 0F38
     expect_code(Form::vperm2f128, {ymm(0), ymm(1), ymm(2), uint8_t{1}}, "c4 e3 75 06 c2 01 ");
 }
 
 TEST(EncoderBugs, BroadcastBitIsSetForMemoryAndNeverForRegisters) {
     expect_code(Form::vfmadd231ps, {ymm(0), ymm(1), ptr(rsi).broadcast()}, "62 f2 75 38 b8 06 ");
     expect_code(Form::vfmadd231ps, {ymm(0), ymm(17), ymm(2)}, "62 f2 75 20 b8 c2 ");
-    expect_code(Form::vpermq, {zmm(0), ptr(rsi, 8).broadcast(), uint8_t{0}}, "62 f3 fd 58 00 46 01 00 ");  // 8 bytes each
+    expect_code(Form::vpermq, {zmm(0), ptr(rsi, 8).broadcast(), uint8_t{0}},
+                "62 f3 fd 58 00 46 01 00 ");  // 8 bytes each
 }
 
 TEST(EncoderBugs, RoundingControlIsNotOffered) {
@@ -98,7 +99,8 @@ TEST(EncoderBugs, RoundingControlIsNotOffered) {
             for (const AnyOperand& operand : operands) {
                 if (operand.kind() == AnyOperand::Kind::kMemory) return;
             }
-            const std::vector<uint8_t> code = assemble(assemble_with_tiny, {instruction(form.form, operands)}).bytes;
+            const std::vector<uint8_t> code =
+                assemble(assemble_with_tiny, {instruction(form.form, operands)}).bytes;
             if (code.empty() || code[0] != 0x62) return;
             ASSERT_EQ(code[3] & 0x10, 0) << to_string(form.form, operands);
         });
@@ -113,15 +115,17 @@ TEST(EncoderBugs, MemoryFormOfVpdpbusd) {
 }
 
 TEST(EncoderBugs, RipRelativeCountsTheTrailingImmediate) {
-    const Program program = {new_label(), bind(0),
+    const Program program = {new_label(),
+                             bind(0),
                              instruction(Form::shufps, {xmm(0), ptr(Label{0}, 0), uint8_t{0}}),
                              instruction(Form::vshufps, {ymm(0), ymm(1), ptr(Label{0}, 0), uint8_t{0}}),
                              instruction(Form::add_imm, {dword_ptr(Label{0}, 0), int32_t{1000}}),
                              instruction(Form::vaddps, {ymm(0), ymm(1), ptr(Label{0}, 0)})};
-    expect_code(program, "0f c6 05 f8 ff ff ff 00 "
-                         "c5 f4 c6 05 ef ff ff ff 00 "
-                         "81 05 e5 ff ff ff e8 03 00 00 "
-                         "c5 f4 58 05 dd ff ff ff ");
+    expect_code(program,
+                "0f c6 05 f8 ff ff ff 00 "
+                "c5 f4 c6 05 ef ff ff ff 00 "
+                "81 05 e5 ff ff ff e8 03 00 00 "
+                "c5 f4 58 05 dd ff ff ff ");
 }
 
 TEST(EncoderBugs, RexWInShortForms) {
@@ -179,7 +183,8 @@ TEST(EncoderBugs, EmissionStopsAtTheEndOfTheBuffer) {
     for (size_t size = 0; size <= needed + 40; ++size) {
         EXPECT_TRUE(run(std::type_identity<TinyAssembler>(), size, error)) << "tiny wrote outside " << size;
         EXPECT_EQ(error, size < needed ? AssemblerError::kBufferFull : AssemblerError::kNone) << size;
-        EXPECT_TRUE(run(std::type_identity<AsmjitAssembler>(), size, error)) << "asmjit wrote outside " << size;
+        EXPECT_TRUE(run(std::type_identity<AsmjitAssembler>(), size, error))
+            << "asmjit wrote outside " << size;
         // asmjit wants 16 bytes for any instruction.
         if (size < needed) {
             EXPECT_EQ(error, AssemblerError::kBufferFull) << size;

@@ -65,6 +65,10 @@ TEST(EncodingPolicy, ADoubledIndexWithoutBaseIsBaseAndIndex) {
     expect_code(Form::lea, {rax, ptr(no_base, rcx, 4)}, "48 8d 04 8d 00 00 00 00 ");
 }
 
+TEST(EncodingPolicy, RspAsAnUnscaledIndexTradesPlacesWithTheBase) {
+    expect_code(Form::lea, {rax, ptr(rcx, rsp, 1, 8)}, "48 8d 44 0c 08 ");
+}
+
 TEST(EncodingPolicy, DisplacementsTakeNoneOneOrFourBytes) {
     expect_code(Form::mov_load, {eax, ptr(rcx)}, "8b 01 ");
     expect_code(Form::mov_load, {eax, ptr(rcx, 127)}, "8b 41 7f ");

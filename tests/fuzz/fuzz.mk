@@ -1,0 +1,29 @@
+# `make fuzz FUZZ_SECONDS=60`: each libFuzzer target for that long, with a fixed seed. Included by the Makefile; needs
+# emitter/asmjit.mk and tests/oracle/oracle.mk. Debian: clang-19 libclang-rt-19-dev llvm-19-dev, else the same of 14.
+FUZZ_SECONDS := 60
+FUZZ_SEED := 1
+FUZZ_LLVM := $(if $(shell command -v clang++-19),19,14)
+FUZZ_CXX := clang++-$(FUZZ_LLVM)
+FUZZ_FLAGS := -std=c++20 -O1 -g -I. -MMD -MP -Wall -Wextra -Wno-unused-command-line-argument -fno-omit-frame-pointer \
+	-ffp-contract=off -fno-pic -fno-pie -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
+# The emitter's own code, instrumented; routines' generators come with those who fuzz them.
+FUZZ_TARGETS := fuzz_instructions fuzz_labels
+FUZZ_COMMON := $(ORACLE_SOURCES) tests/fuzz/llvm_decoder.cpp emitter/tiny_assembler.cpp emitter/asmjit_assembler.cpp \
+	arch/host/panic.cpp $(wildcard arch/base/*.cpp)
+FUZZ_OBJECTS := $(FUZZ_COMMON:%.cpp=$(BUILD)/fuzz/%.o)
+FUZZ_LIBRARIES = $(ORACLE_LIBRARIES) -L/usr/lib/llvm-$(FUZZ_LLVM)/lib -lLLVM-$(FUZZ_LLVM) $(BUILD)/libm.o
+
+.PHONY: fuzz
+fuzz: $(FUZZ_TARGETS:%=fuzz-%)
+.PHONY: $(FUZZ_TARGETS:%=fuzz-%)
+$(FUZZ_TARGETS:%=fuzz-%): fuzz-%: $(BUILD)/fuzz/%
+	@mkdir -p $(BUILD)/fuzz/corpus/$*
+	$< -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -max_len=512 -len_control=0 -print_final_stats=1 \
+		-verbosity=0 -artifact_prefix=$(BUILD)/fuzz/$*- $(BUILD)/fuzz/corpus/$*
+
+$(BUILD)/fuzz/tests/fuzz/llvm_decoder.o: EXTRA_FLAGS := -isystem /usr/lib/llvm-$(FUZZ_LLVM)/include
+$(BUILD)/fuzz/%.o: %.cpp tests/fuzz/fuzz.mk
+	@mkdir -p $(@D)
+	$(FUZZ_CXX) $(FUZZ_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
+$(FUZZ_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_OBJECTS) $(ASMJIT_LIBRARY) $(BUILD)/libm.o
+	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined,fuzzer $(filter %.o,$(filter-out $(BUILD)/libm.o,$^)) $(FUZZ_LIBRARIES) -o $@

@@ -1,0 +1,28 @@
+# The emitter's tests against other assemblers and decoders: a program of their own, because those come from packages
+# (libxbyak-dev, libzydis-dev) and their five hundred forms compile slowly. Included by the Makefile after
+# emitter/asmjit.mk; `make oracle-tests` and `make oracle-tests-san`.
+ORACLE_TESTS ?= $(filter-out %/routines_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
+ORACLE_SOURCES := $(wildcard tests/oracle/*.cpp) tests/fuzz/differential.cpp
+ORACLE_TESTED := emitter/tiny_assembler.cpp emitter/asmjit_assembler.cpp $(wildcard arch/base/*.cpp)
+ORACLE_LIBRARIES := $(ASMJIT_LIBRARY) -lZydis
+
+# What is tested is what boots: the kernel's own objects.
+ORACLE_OBJECTS := $(patsubst %.cpp,$(BUILD)/host/%.o,$(ORACLE_TESTS) $(ORACLE_SOURCES) arch/host/panic.cpp) \
+	$(ORACLE_TESTED:%.cpp=$(BUILD)/kernel/%.o) $(BUILD)/libm.o
+ORACLE_SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(ORACLE_TESTS) $(ORACLE_SOURCES) arch/host/panic.cpp $(ORACLE_TESTED)) \
+	$(BUILD)/libm.o
+
+# xbyak and asmjit are not ours to sanitize, and a planted bug is one on purpose.
+oracle_objects = $(foreach kind,host san fuzz,$(1:%=$(BUILD)/$(kind)/tests/oracle/%.o))
+$(call oracle_objects,assemble_xbyak): EXTRA_FLAGS := -O1 -g0 -fno-sanitize=all
+$(call oracle_objects,assemble_asmjit assemble_planted): EXTRA_FLAGS := -g0 -fno-sanitize=all
+
+.PHONY: oracle-tests oracle-tests-san
+oracle-tests: $(BUILD)/host/oracle-tests
+	$< --gtest_brief=1
+oracle-tests-san: $(BUILD)/san/oracle-tests
+	$< --gtest_brief=1
+$(BUILD)/host/oracle-tests: $(ORACLE_OBJECTS) $(ASMJIT_LIBRARY)
+	$(CXX) $(HOST_LINK) $(ORACLE_OBJECTS) $(ORACLE_LIBRARIES) -lgtest_main -lgtest -lpthread -o $@
+$(BUILD)/san/oracle-tests: $(ORACLE_SAN_OBJECTS) $(ASMJIT_LIBRARY)
+	$(CXX) -no-pie -fsanitize=address,undefined $(ORACLE_SAN_OBJECTS) $(ORACLE_LIBRARIES) -lgtest_main -lgtest -lpthread -o $@
