@@ -286,6 +286,35 @@ TEST_P(RoutinesTest, AttentionGivesTheReferencesBits) {
     }
 }
 
+// What this CPU cannot run can still be made on it: every key and plan must be encodable.
+TEST_P(RoutinesTest, EncodesForEveryIsaWhetherThisCpuHasItOrNot) {
+    constexpr Operation kOperations[] = {Operation::kProject, Operation::kQkv, Operation::kGateUp,
+                                         Operation::kRmsNorm, Operation::kAttention};
+    int made = 0;
+    for (int round = 0; round < 2000; ++round) {
+        RoutineKey key{.operation = kOperations[random_() % 5],
+                       .numerics = GetParam(),
+                       .isa = static_cast<Isa>(1 + random_() % 3),
+                       .type = random_() % 2 ? ElementType::kF16 : ElementType::kF32,
+                       .layout = Layout::kPanels16,
+                       .m = random_() % 2 ? 1 : 1 + static_cast<uint32_t>(random_() % 64),
+                       .n = 4 * random_size(1500),
+                       .k = random_size(6000),
+                       .kv_n = 4 * random_size(100),
+                       .head_size = 4};
+        key.num_kv_heads = 1 + static_cast<uint32_t>(random_() % 8);
+        key.num_heads = key.num_kv_heads * (1 + static_cast<uint32_t>(random_() % 8));
+        if (key.operation == Operation::kQkv) key.m = 1;
+        if (key.operation == Operation::kAttention)
+            key.head_size = 4 * (1 + static_cast<uint32_t>(random_() % 64));
+        if (!can_emit(key)) continue;
+        code_.emit(key, complete_plan(key, random_plan()));
+        ASSERT_FALSE(HasFailure());
+        ++made;
+    }
+    EXPECT_GT(made, 1000);
+}
+
 INSTANTIATE_TEST_SUITE_P(Classes, RoutinesTest, testing::Values(NumericClass::kFma, NumericClass::kMulAdd),
                          [](const auto& param) {
                              return param.param == NumericClass::kFma ? "fma" : "muladd";
