@@ -1,19 +1,11 @@
 // e^x and SiLU in vectors: the polynomial of model/README.md "Numbers", step for step.
 #pragma once
 
+#include "arch/base/exponential.h"
 #include "emitter/constant_pool.h"
 #include "emitter/vector_code.h"
 
 namespace bareflow {
-
-// The same constants as the scalar reference; tests/unit/emitter compares every bit of the results.
-constexpr float kExpLowest = -88.0f, kExpHighest = 89.0f;
-constexpr float kExpLog2E = 0x1.715476p+0f, kExpRoundingMagic = 0x1.8p+23f;
-constexpr float kExpLn2High = 0x1.62e4p-1f, kExpLn2Low = 0x1.7f7d1cp-20f;
-constexpr float kExpCoefficients[] = {
-    0x1.6ac74cp-10f, 0x1.123de0p-7f, 0x1.555858p-5f, 0x1.55548cp-3f, 0x1.fffffcp-2f, 1.0f, 1.0f};
-constexpr uint32_t kFloatExponentBias = 127;
-constexpr uint8_t kFloatExponentShift = 23;
 
 /// Registers that emit_exponential overwrites; all different, and different from the result.
 struct ExponentialScratch {

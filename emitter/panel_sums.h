@@ -39,10 +39,6 @@ class PanelSums {
                          unsigned v) const {
         return ((row * block.sources + source) * block.panels + panel) * vectors_per_panel() + v;
     }
-    /// Vector registers that a block needs: accumulators, one of x, what the weights pass through, scratch.
-    unsigned registers_needed(const BlockShape& block) const {
-        return accumulators(block) + 1 + weight_registers(block) + scratch_registers();
-    }
     int64_t panel_bytes() const { return static_cast<int64_t>(kPanelRows * k_ * size_of(type_)); }
 
     /// Emits the sums into the block's accumulators. The pointers are where they were afterwards.
@@ -77,8 +73,6 @@ class PanelSums {
     }
 
  private:
-    static constexpr unsigned kHalf = 2;  // bytes
-
     bool is_half() const { return type_ == ElementType::kF16; }
     /// With several rows a weight is loaded once for all of them; halves always pass through a register.
     unsigned weight_registers(const BlockShape& block) const {

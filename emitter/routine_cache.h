@@ -52,7 +52,7 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
     };
     struct Counts {
         uint32_t compiled = 0, restored = 0, rejected = 0, slower = 0;
-        uint64_t code_bytes = 0, emission_ns = 0;
+        uint64_t code_bytes = 0;
     };
 
     RoutineCache(RoutineMaker& maker, RoutineProbe& probe, LogSink& log)

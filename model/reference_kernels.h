@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "arch/base/exponential.h"
 #include "arch/base/float16.h"
 #include "model/reference_table.h"
 
@@ -15,47 +16,23 @@ namespace bareflow {
 namespace {
 
 // ---------------------------------------------------------------- exp
-// e^x = 2^n * e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by a polynomial. At the clamps' ends n
-// is -127 and 128, whose exponent bits make the scale 0 and infinity: so far below and far above need no
-// extra steps.
-constexpr float kExpLowest = -88.0f;
-constexpr float kExpHighest = 89.0f;
-constexpr float kLog2E = 0x1.715476p+0f;
-/// 1.5 * 2^23: a float this large has no fraction bits, so adding it rounds to an integer, which then stands
-/// in its lowest bits.
-constexpr float kRoundingMagic = 0x1.8p+23f;
-/// ln 2 in two parts; the first has 15 bits, so that n times it is exact.
-constexpr float kLn2High = 0x1.62e4p-1f;
-constexpr float kLn2Low = 0x1.7f7d1cp-20f;
-/// e^r - 1 - r over r², minimax in relative error of e^r (3.2e-9), each coefficient rounded before the next
-/// was fitted.
-constexpr float kExp2 = 0x1.fffffcp-2f;
-constexpr float kExp3 = 0x1.55548cp-3f;
-constexpr float kExp4 = 0x1.555858p-5f;
-constexpr float kExp5 = 0x1.123de0p-7f;
-constexpr float kExp6 = 0x1.6ac74cp-10f;
-// binary32: the exponent field and its bias (IEEE 754-2019, table 3.5).
-constexpr uint32_t kExponentBias = 127;
-constexpr int kExponentShift = 23;
-
 template <typename Numerics>
 float exponential(float x) {
     // As minps and maxps with the constant first: where x is NaN the comparison is false and x stays.
     x = kExpHighest < x ? kExpHighest : x;
     x = kExpLowest > x ? kExpLowest : x;
-    const float shifted = Numerics::multiply_add(x, kLog2E, kRoundingMagic);
-    const float n = shifted - kRoundingMagic;
-    float r = Numerics::multiply_add(n, -kLn2High, x);
-    r = Numerics::multiply_add(n, -kLn2Low, r);
-    float p = kExp6;
-    p = Numerics::multiply_add(p, r, kExp5);
-    p = Numerics::multiply_add(p, r, kExp4);
-    p = Numerics::multiply_add(p, r, kExp3);
-    p = Numerics::multiply_add(p, r, kExp2);
-    p = Numerics::multiply_add(p, r, 1.0f);
-    p = Numerics::multiply_add(p, r, 1.0f);
+    const float shifted = Numerics::multiply_add(x, kExpLog2E, kExpRoundingMagic);
+    const float n = shifted - kExpRoundingMagic;
+    float r = Numerics::multiply_add(n, -kExpLn2High, x);
+    r = Numerics::multiply_add(n, -kExpLn2Low, r);
+    float p = kExpCoefficients[0];
+#pragma GCC unroll 8
+    for (size_t i = 1; i < sizeof kExpCoefficients / sizeof(float); ++i) {
+        p = Numerics::multiply_add(p, r, kExpCoefficients[i]);
+    }
     // n + bias moves to the exponent field; the magic number's own bits fall out at the top.
-    const uint32_t scale = (__builtin_bit_cast(uint32_t, shifted) + kExponentBias) << kExponentShift;
+    const uint32_t scale = (__builtin_bit_cast(uint32_t, shifted) + kFloatExponentBias)
+                           << kFloatExponentShift;
     return p * __builtin_bit_cast(float, scale);
 }
 

@@ -21,7 +21,6 @@ class Late {
     T& construct(Arguments&&... arguments) {
         return *(pointer_ = new (storage_) T(std::forward<Arguments>(arguments)...));
     }
-    bool ready() const { return pointer_ != nullptr; }
     T& operator*() {
         ASSERT(pointer_ != nullptr);
         return *pointer_;
