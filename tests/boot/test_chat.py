@@ -59,10 +59,9 @@ def test_a_line_can_be_corrected_and_called_back(chat):
 
 
 def test_ctrl_c_ends_a_story_and_not_the_chat(chat):
-    chat.type("The old man" + ENTER)
-    chat.expect(r"\nThe old man.{20,}?")
-    chat.type(CTRL_C)
-    chat.expect(r"\[stopped\]")
+    # In one breath: a fast machine has told the whole story before a key that waits for its beginning is there.
+    chat.type("The old man" + ENTER + CTRL_C)
+    chat.expect(r"\nThe old man.*\[stopped\]")
     chat.expect(PROMPT)
     assert story(chat, "A girl")
     chat.type("/quit" + ENTER)
