@@ -13,12 +13,12 @@ JOBS := $(shell nproc)
 
 # ---------------------------------------------------------------- packages: named here and nowhere else
 # What building and running needs, and what tests and checks need beside it (Debian 12).
-RUN_PACKAGES := g++ binutils musl-dev libcli11-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
+RUN_PACKAGES := g++ binutils xz-utils musl-dev libcli11-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
 	grub-efi-amd64-bin xorriso mtools
 TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
 CHECK_PACKAGES := clang-format-14 shellcheck
 # Oracles of the assemblers, and what the fuzzers are built with.
-ORACLE_PACKAGES := libxbyak-dev libzydis-dev dpkg-dev
+ORACLE_PACKAGES := libxbyak-dev libzydis-dev
 FUZZ_PACKAGES := clang-19 libclang-rt-19-dev llvm-19-dev
 
 # ---------------------------------------------------------------- compilers and flags
@@ -39,7 +39,7 @@ EMBEDDED_TYPE := f16
 
 SHARED_MAIN := $(wildcard arch/*.cpp)
 ROOMS := arch/base mm emitter model profiler persist
-PORTABLE := $(filter-out emitter/asmjit_assembler.cpp,$(foreach room,$(ROOMS),$(wildcard $(room)/*.cpp))) $(SHARED_MAIN)
+PORTABLE := $(foreach room,$(ROOMS),$(wildcard $(room)/*.cpp)) $(SHARED_MAIN)
 KERNEL := $(filter-out arch/x86_64/selftest.cpp,$(wildcard arch/x86_64/*.cpp)) $(wildcard arch/x86_64/*.S)
 HOST := $(filter-out arch/host/main.cpp,$(wildcard arch/host/*.cpp))
 # Which rooms' unit tests: all, or `make unit UNIT=mm`.
@@ -53,7 +53,9 @@ UNIT_TESTS := $(filter-out $(ORACLE_TESTS),$(foreach room,$(UNIT),$(wildcard tes
 
 TOOLS := $(filter-out %_main.cpp,$(wildcard $(foreach room,$(ROOMS),$(room)/tools/*.cpp)))
 
-PORTABLE_OBJECTS := $(PORTABLE:%.cpp=$(BUILD)/kernel/%.o) $(BUILD)/libm.o
+# Taken from by the linker where something refers to it.
+ASMJIT_LIBRARY := $(BUILD)/asmjit/libasmjit.a
+PORTABLE_OBJECTS := $(PORTABLE:%.cpp=$(BUILD)/kernel/%.o) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
 KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL)))
 HOST_OBJECTS := $(HOST:%.cpp=$(BUILD)/host/%.o)
 TOOL_OBJECTS := $(TOOLS:%.cpp=$(BUILD)/host/%.o)
@@ -62,7 +64,7 @@ EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.
 KERNEL_TESTED := $(if $(filter arch,$(UNIT)),arch/x86_64/multiboot2.cpp)
 TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BUILD)/kernel/%.o)
-SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o
+SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
 
 .PHONY: all
 all: host kernel
@@ -148,9 +150,9 @@ define link_kernel
 	$(Q)rm -f $@.first; mv $@.stripped $@
 endef
 $(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(BUILD)/kernel/arch/x86_64/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
-	$(call link_kernel,$(filter %.o,$^))
+	$(call link_kernel,$(filter %.o %.a,$^))
 $(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(BUILD)/kernel/tests/boot/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
-	$(call link_kernel,$(filter %.o,$^))
+	$(call link_kernel,$(filter %.o %.a,$^))
 
 # ---------------------------------------------------------------- images and the machine
 .PHONY: iso run

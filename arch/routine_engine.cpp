@@ -44,7 +44,7 @@ Result<Operators*> RoutineEngine::start(Platform& platform, const Options& optio
     const NumericClass numerics = choose_numerics(options, cpu);
     Operators* reference = TRY(reference_operators(numerics, cpu));
     const Isa isa = TRY(choose_isa(options, cpu, numerics));
-    RoutineMaker& maker = tiny_maker();
+    RoutineMaker& maker = options.assembler == AssemblerChoice::kTiny ? tiny_maker() : asmjit_maker();
     LogRecord(platform.log(), "path")
         .field("isa", name_of(isa))
         .field("numerics", name_of(numerics))

@@ -1,5 +1,6 @@
 #include "arch/routine_probe.h"
 
+#include <algorithm>
 #include <bit>
 
 namespace bareflow {
@@ -71,9 +72,19 @@ TensorView one_panel(const TensorView& w, size_t panel) {
     return {data, static_cast<uint32_t>(rows), w.columns, w.type, w.layout};
 }
 
+/// A routine's call, timed from within the guard: what guarding costs is not the routine's.
 struct Call {
     Routine routine;
     const void* arguments;
+    Clock& clock;
+    uint64_t ns = 0;
+
+    static void run(void* self) {
+        auto* call = static_cast<Call*>(self);
+        const uint64_t began = call->clock.now_ns();
+        call->routine(call->arguments);
+        call->ns = call->clock.now_ns() - began;
+    }
 };
 
 }  // namespace
@@ -91,30 +102,27 @@ Result<void> ReferenceProbe::for_sampled_panels(size_t n, Body body) {
 }
 
 Result<void> ReferenceProbe::run(Routine routine, const void* arguments) {
-    Call call{routine, arguments};
+    Call call{routine, arguments, clock_};
     FixedString<96> fault;
-    const uint64_t began = clock_.now_ns();
-    const bool finished = guard_.run(
-        [](void* argument) {
-            const auto* each = static_cast<const Call*>(argument);
-            each->routine(each->arguments);
-        },
-        &call, fault);
-    times_.routine_ns += clock_.now_ns() - began;
-    if (!finished) return invalid("faulted on its probe: {}", fault.view());
+    if (!guard_.run(Call::run, &call, fault)) return invalid("faulted on its probe: {}", fault.view());
+    times_.routine_ns += call.ns;
     return {};
 }
 
 Result<ProbeTimes> ReferenceProbe::check(const RoutineKey& key, Routine routine, const void* arguments) {
-    constexpr int kTries = 3;
-    constexpr uint64_t kClearly = 4;
+    // The first run finds its code in no cache: for a short routine that is the greater part of the time.
+    constexpr int kTries = 4;
+    constexpr uint64_t kLong = 200'000, kClearly = 4;
+    ProbeTimes best{.routine_ns = UINT64_MAX, .reference_ns = UINT64_MAX};
     for (int i = 0; i < kTries; ++i) {
         times_ = {};
         TRY(check_once(key, routine, arguments));
-        const bool clearly_slower = times_.routine_ns / kClearly > times_.reference_ns;
-        if (times_.routine_ns <= times_.reference_ns || clearly_slower) break;
+        best.routine_ns = std::min(best.routine_ns, times_.routine_ns);
+        best.reference_ns = std::min(best.reference_ns, times_.reference_ns);
+        const bool clearly_slower = best.routine_ns > kLong && best.routine_ns / kClearly > best.reference_ns;
+        if (best.routine_ns <= best.reference_ns || clearly_slower) break;
     }
-    return times_;
+    return best;
 }
 
 Result<void> ReferenceProbe::check_once(const RoutineKey& key, Routine routine, const void* arguments) {

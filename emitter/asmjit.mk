@@ -2,7 +2,6 @@
 # sanitizer builds. Included by the Makefile after KERNEL_FLAGS. Needs only apt-get's download, no root.
 ASMJIT_DIR := $(BUILD)/asmjit
 ASMJIT_SOURCE := $(ASMJIT_DIR)/source/src
-ASMJIT_LIBRARY := $(ASMJIT_DIR)/libasmjit.a
 ASMJIT_STAMP := $(ASMJIT_DIR)/source/.unpacked
 
 # What x86::Assembler with validation needs, of asmjit's 47 sources. core/cpuinfo.cpp, with its static constructor, is not among them.
@@ -23,15 +22,18 @@ ASMJIT_USERS := $(foreach kind,kernel san host fuzz,$(BUILD)/$(kind)/emitter/asm
 
 $(ASMJIT_STAMP): emitter/fetch_asmjit.sh
 	@mkdir -p $(ASMJIT_DIR)
-	emitter/fetch_asmjit.sh $(ASMJIT_DIR)
+	$(call say,FETCH,$(ASMJIT_SOURCE))
+	$(Q)emitter/fetch_asmjit.sh $(ASMJIT_DIR)
 	@touch $@
 $(ASMJIT_OBJECTS): $(ASMJIT_DIR)/%.o: $(ASMJIT_STAMP) emitter/asmjit.mk
 	@mkdir -p $(@D)
-	$(CXX) $(ASMJIT_FLAGS) -c $(ASMJIT_SOURCE)/asmjit/$*.cpp -o $@
+	$(call say,CXX,$@)
+	$(Q)$(CXX) $(ASMJIT_FLAGS) -c $(ASMJIT_SOURCE)/asmjit/$*.cpp -o $@
 $(ASMJIT_LIBRARY): $(ASMJIT_OBJECTS)
 	@rm -f $@
-	ar rc $@.new $^
-	objcopy $(ASMJIT_RENAMES) $@.new
+	$(call say,AR,$@)
+	$(Q)ar rc $@.new $^
+	$(Q)objcopy $(ASMJIT_RENAMES) $@.new
 	@mv $@.new $@
 # Without vptr checks: they want the type information that the library is compiled without.
 $(ASMJIT_USERS): EXTRA_FLAGS := -isystem $(ASMJIT_SOURCE) $(ASMJIT_DEFINES) -fno-sanitize=vptr

@@ -10,6 +10,12 @@
 
 namespace bareflow {
 
+/// Head sizes that are whole xmm registers, and whose accumulators fit.
+inline bool attention_supports(const RoutineKey& key) {
+    return key.head_size >= 4 && key.head_size % 4 == 0 && key.head_size <= 256 && key.num_kv_heads > 0 &&
+           key.num_heads % key.num_kv_heads == 0;
+}
+
 template <typename A>
 class AttentionCode {
  public:
@@ -18,12 +24,6 @@ class AttentionCode {
           key_(key),
           code_(assembler, key.isa, key.numerics, plan.vector_bytes),
           pool_(assembler, x86::r14) {}
-
-    /// Head sizes that are whole xmm registers, and whose accumulators fit.
-    static bool supports(const RoutineKey& key) {
-        return key.head_size >= 4 && key.head_size % 4 == 0 && key.head_size <= 256 && key.num_kv_heads > 0 &&
-               key.num_heads % key.num_kv_heads == 0;
-    }
 
     /// AttentionArguments in rdi.
     void emit() {

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Fetches asmjit's source from Debian's archive into a folder and unpacks it there: fetch_asmjit.sh FOLDER
 #
+# What was fetched is kept in the user's cache folder too, so that the next clone needs no network.
 # apt works on private copies of its settings below FOLDER, made from the machine's own sources with source packages
 # switched on, so it needs no root and changes nothing in /etc or /var.
 set -euo pipefail
@@ -12,6 +13,7 @@ readonly sha256="c05b9b913f3be6f22d1452cfa6a7f87372090242cc9526685d02880277b7641
 
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 apt="$folder/apt"
+cached="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/bareflow/$tarball"
 
 say() { echo "fetch_asmjit: $*" >&2; }
 
@@ -39,6 +41,9 @@ apt_get() {
     apt-get "${options[@]}" "$@"
 }
 
+if ! matches "$folder/$tarball" && matches "$cached"; then
+    cp "$cached" "$folder/$tarball"
+fi
 if ! matches "$folder/$tarball"; then
     say "fetching asmjit $version-$debian_revision from Debian's archive into $folder"
     copy_sources
@@ -53,6 +58,10 @@ if ! matches "$folder/$tarball"; then
         say "$folder/$tarball is not the expected file (SHA-256 $sha256). Delete it and try again."
         exit 1
     }
+fi
+# A cache that cannot be written is no reason to stop.
+if ! matches "$cached"; then
+    { mkdir -p "$(dirname "$cached")" && cp "$folder/$tarball" "$cached"; } 2>/dev/null || true
 fi
 
 rm -rf "$folder/source.new" "$folder/source"

@@ -1,8 +1,5 @@
 #include "emitter/routine_cache.h"
 
-#include "emitter/routine_emitter.h"
-#include "emitter/tiny_assembler.h"
-
 namespace bareflow {
 namespace {
 
@@ -16,23 +13,7 @@ uint64_t hash_of(const RoutineKey& key) {
     return hash >> 32;
 }
 
-class TinyMaker final : public RoutineMaker {
- public:
-    std::string_view name() const override { return "tiny"; }
-    Result<size_t> make(const RoutineKey& key, const Plan& plan, std::span<uint8_t> room) override {
-        x86::TinyAssembler assembler(room);
-        emit_routine(assembler, key, plan);
-        if (const x86::AssemblerError error = assembler.finish(); error != x86::AssemblerError::kNone) {
-            return invalid("assembler tiny: {}", name_of(error));
-        }
-        return assembler.size();
-    }
-};
-constinit TinyMaker tiny;
-
 }  // namespace
-
-RoutineMaker& tiny_maker() { return tiny; }
 
 Result<void> RoutineCache::initialise(std::span<uint8_t> region, CodePages& pages, Allocator& allocator) {
     entries_ = TRY(Buffer<Entry>::make(allocator, kSlots, "routine cache"));

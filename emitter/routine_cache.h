@@ -6,22 +6,10 @@
 #include "arch/base/allocator.h"
 #include "arch/base/log.h"
 #include "arch/base/routine.h"
+#include "emitter/routine_maker.h"
 #include "mm/code_arena.h"
 
 namespace bareflow {
-
-/// Turns a key and a complete plan into code by one of the assemblers.
-class RoutineMaker {
- public:
-    virtual std::string_view name() const = 0;
-    /// Writes the routine into `room` and returns its size in bytes; an error says what the assembler refused.
-    virtual Result<size_t> make(const RoutineKey& key, const Plan& plan, std::span<uint8_t> room) = 0;
-
- protected:
-    ~RoutineMaker() = default;
-};
-/// The hand-rolled assembler's maker; static, without state.
-RoutineMaker& tiny_maker();
 
 /// How long a routine took on its probe, and how long the reference takes for the same.
 struct ProbeTimes {

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "emitter/routine_emitter_impl.h"
-#include "emitter/tiny_assembler.h"
+#include "emitter/attention_code.h"
 
 namespace bareflow {
 namespace {
@@ -49,7 +48,7 @@ bool can_emit(const RoutineKey& key) {
         case Operation::kRmsNorm:
             return key.n >= 1 && key.n <= kMaxDimension;
         case Operation::kAttention:
-            return AttentionCode<x86::TinyAssembler>::supports(key);
+            return attention_supports(key);
         case Operation::kArgmax:
             return false;
     }
@@ -113,7 +112,5 @@ Plan complete_plan(const RoutineKey& key, const Plan& wanted) {
     plan.unroll = static_cast<uint8_t>(std::min<unsigned>(plan.unroll, kMaxUnroll));
     return plan;
 }
-
-template void emit_routine(x86::TinyAssembler& a, const RoutineKey& key, const Plan& plan);
 
 }  // namespace bareflow

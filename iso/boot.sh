@@ -49,7 +49,7 @@ The path
   -t N                   cores that compute; 0: all (default: 0; this build uses 1)
   --isa NAME             auto, scalar, sse2, avx2 or avx512: instructions to use (default: auto)
   --jit on|off           machine code made for the model's shapes (default: on)
-  --assembler NAME       what encodes it: tiny; asmjit is not in this build yet (default: tiny)
+  --assembler NAME       what encodes it: asmjit or tiny (default: asmjit)
   --numerics CLASS       auto, fma or muladd (default: auto)
 The machine
   --ram MiB              memory (default: 512, or what the model needs)
@@ -140,11 +140,7 @@ set_option() { # NAME VALUE
             to_kernel isa "$value"
             ;;
         --jit) want_one_of "$name" "$value" on off && to_kernel jit "$value" ;;
-        --assembler)
-            want_one_of "$name" "$value" asmjit tiny
-            [[ $value == tiny ]] || not_in_this_build "$name" "$value" "give tiny"
-            to_kernel assembler "$value"
-            ;;
+        --assembler) want_one_of "$name" "$value" asmjit tiny && to_kernel assembler "$value" ;;
         --numerics) want_one_of "$name" "$value" auto fma muladd && to_kernel numerics "$value" ;;
         -m | --model) model=$value ;;
         -z | --tokenizer) tokenizer=$value ;;

@@ -27,7 +27,7 @@ constexpr OptionSpec kTable[] = {
     {"threads", 't', "N", "cores to use; 0: all that this build can use, which is 1 (default: 0)", false},
     {"isa", 0, "NAME", "auto, scalar, sse2, avx2 or avx512: instructions to use (default: auto)", false},
     {"jit", 0, "on|off", "emit machine code for the model's shapes (default: on)", false},
-    {"assembler", 0, "NAME", "what encodes it: tiny; asmjit is not in this build yet (default: tiny)", false},
+    {"assembler", 0, "NAME", "what encodes it: asmjit or tiny (default: asmjit)", false},
     {"numerics", 0, "CLASS",
      "auto, fma or muladd: how products are summed (default: auto, fma where the CPU has it)", false},
     {"weights", 0, "WHERE",
@@ -126,9 +126,9 @@ Result<bool> jit_choice(std::string_view value) {
     return bad_value("jit", value, "on or off");
 }
 
-Result<void> check_assembler(std::string_view value) {
-    if (value == "tiny") return {};
-    if (value == "asmjit") return not_in_this_build("assembler", value, "give tiny");
+Result<AssemblerChoice> assembler_choice(std::string_view value) {
+    if (value == "asmjit") return AssemblerChoice::kAsmjit;
+    if (value == "tiny") return AssemblerChoice::kTiny;
     return bad_value("assembler", value, "asmjit or tiny");
 }
 
@@ -246,7 +246,7 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
     } else if (name == "jit") {
         jit = TRY(jit_choice(value));
     } else if (name == "assembler") {
-        TRY(check_assembler(value));
+        assembler = TRY(assembler_choice(value));
     } else if (name == "numerics") {
         numerics = TRY(numerics_choice(value));
     } else if (name == "weights") {

@@ -26,6 +26,8 @@ constexpr uint32_t kUnlimitedTokens = UINT32_MAX;
 /// Which instructions routines may use; kAuto: the best that the CPU has.
 enum class IsaChoice : uint8_t { kAuto, kScalar, kSse2, kAvx2, kAvx512 };
 
+enum class AssemblerChoice : uint8_t { kAsmjit, kTiny };
+
 enum class NumericsChoice : uint8_t { kAuto, kFma, kMulAdd };
 
 struct Options {
@@ -39,6 +41,7 @@ struct Options {
     SamplingOptions sampling;
     NumericsChoice numerics = NumericsChoice::kAuto;
     IsaChoice isa = IsaChoice::kAuto;
+    AssemblerChoice assembler = AssemblerChoice::kAsmjit;
     bool jit = true;           ///< emit routines; off: the scalar reference runs
     std::string_view weights;  ///< module or embedded; empty: the module if there is one (kernel)
     std::string_view

@@ -20,7 +20,7 @@ WRONG_OPTIONS = {
     "not-a-fraction": (["--temp=warm"], "--temp"),
     "enumeration": (["--firmware", "coreboot"], "bios uefi"),
     "isa-not-yet": (["--isa", "ssse3"], "not in this build"),
-    "assembler-not-yet": (["--assembler", "asmjit"], "not in this build"),
+    "assembler": (["--assembler", "nasm"], "asmjit tiny"),
     "disk-not-yet": (["--disk", "x.img"], "not in this build"),
     "cores-not-yet": (["-t", "8"], "not in this build"),
     "stray-text": (["Once upon a time"], "-p"),

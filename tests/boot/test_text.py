@@ -38,6 +38,24 @@ def test_each_numeric_class_gives_the_hosts_story(machine, host, numerics):
     assert booted.output == host.run(*options).output
 
 
+PATHS = {
+    "sse2": (["--isa", "sse2"], {"isa": "sse2", "assembler": "asmjit"}),
+    "avx2": (["--isa", "avx2"], {"isa": "avx2", "assembler": "asmjit"}),
+    "avx2-tiny": (["--isa", "avx2", "--assembler", "tiny"], {"isa": "avx2", "assembler": "tiny"}),
+    "scalar": (["--jit", "off"], {"isa": "scalar", "assembler": "none"}),
+}
+
+
+@pytest.mark.parametrize("options,path", PATHS.values(), ids=PATHS.keys())
+def test_every_path_gives_the_same_story_within_a_numeric_class(machine, host, options, path):
+    story = ["-p", "A dog", "-n", "25", "--temp", "0", "--numerics", "muladd"]
+    booted = machine.boot(*story, *options)
+    assert booted.status == 0
+    assert booted.output == host.run(*story, "--isa", "scalar").output
+    assert booted.output == host.run(*story, *options).output
+    assert booted.record("path") == {**path, "numerics": "muladd"}
+
+
 @pytest.mark.parametrize(
     "prompt",
     ["\"Hello,\" said Tom's cat", "back\\slash \\n and $HOME `x`", "Zoë and 小猫 went — 🐈", "two\nlines\tand a tab",

@@ -65,7 +65,7 @@ TEST(HostCommandLine, ErrorsAreStatusTwoWithAReason) {
         const char* reason;
     } cases[] = {
         {{"--temp", "hot"}, "--temp: \"hot\" is not allowed; give a number from 0 to 100"},
-        {{"--assembler", "asmjit"}, "not in this build yet"},
+        {{"--assembler", "nasm"}, "asmjit or tiny"},
         {{"-t", "2"}, "not in this build yet"},
         {{"--nonsense"}, "--nonsense"},
         {{"word"}, "word"},
