@@ -201,15 +201,15 @@ check: deps-check
 	@echo "check: format, layering and scripts are fine"
 
 # ---------------------------------------------------------------- figures
-.PHONY: bench size-report
-bench: iso $(BUILD)/host/kvm-probe
+.PHONY: bench-boot size-report
+bench-boot: iso $(BUILD)/host/kvm-probe
 	$(Q)tests/bench/boot_time.py
 size-report: $(BUILD)/bareflow.elf
 	$(Q)tests/bench/size_report.sh $(BUILD)/bareflow.debug.elf
 
 # ---------------------------------------------------------------- set-up and help
 .PHONY: deps deps-run deps-test deps-check deps-oracle deps-fuzz help clean
-deps: deps-run deps-test deps-check deps-oracle deps-fuzz
+deps: deps-run deps-test deps-check deps-oracle deps-fuzz deps-bench
 deps-run:
 	$(call install,$(RUN_PACKAGES))
 deps-test:
@@ -242,9 +242,9 @@ help:
 	@echo 'make boot-tests   the QEMU tests only'
 	@echo 'make oracle-tests every instruction form against asmjit, xbyak and Zydis (make deps-oracle first)'
 	@echo 'make fuzz         libFuzzer on the assemblers; FUZZ_SECONDS=60 (make deps-fuzz first)'
-	@echo 'make bench-emission  how quickly the assemblers emit'
 	@echo 'make check        format, layering, shell scripts'
-	@echo 'make bench        time from the start of QEMU to the first token'
+	@echo 'make bench        emitted routines beside limits, hand-written code and other libraries (bareflow-bench)'
+	@echo 'make bench-boot   time from the start of QEMU to the first token'
 	@echo 'make size-report  what takes how many bytes in the kernel'
 	@echo 'make deps         install every Debian package that any of these needs'
 	@echo 'make clean        remove $(BUILD)/'
@@ -253,6 +253,6 @@ clean:
 	rm -rf $(BUILD)
 
 # The emitter's assemblers against asmjit, xbyak and Zydis; fuzzers; emission speed.
-include emitter/asmjit.mk tests/oracle/oracle.mk tests/fuzz/fuzz.mk tests/bench/emission.mk
+include emitter/asmjit.mk tests/oracle/oracle.mk tests/fuzz/fuzz.mk tests/bench/bench.mk
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

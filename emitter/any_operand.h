@@ -24,6 +24,15 @@ class AnyOperand {
         : kind_(Kind::kImmediate), bits_(static_cast<uint64_t>(int64_t{value})) {}
     constexpr AnyOperand(GpMem rm) : AnyOperand(rm, Kind::kGp) {}
     constexpr AnyOperand(KMem rm) : AnyOperand(rm, Kind::kMask) {}
+    /// Of a vector or general register, or memory, from the bits that tell which it is.
+    static constexpr AnyOperand from_bits(uint64_t bits) {
+        AnyOperand operand;
+        operand.bits_ = bits;
+        operand.kind_ = (bits & operand_bits::kIsMemory) != 0 ? Kind::kMemory
+                        : (bits & operand_bits::kIsGp) != 0   ? Kind::kGp
+                                                              : Kind::kVec;
+        return operand;
+    }
     template <typename Register>
     requires std::is_base_of_v<Vec, Register>
     constexpr AnyOperand(RegMemOf<Register> rm) : AnyOperand(rm, Kind::kVec) {}

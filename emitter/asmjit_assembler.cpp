@@ -74,12 +74,38 @@ unsigned register_count(const FormEncoding& encoding, unsigned position) {
     return encoding.encoding.has_evex() && encoding.roles[position] != Role::kIs4 ? 32 : 16;
 }
 
-constexpr bool shifts_by_cl(Form form) {
-    return form == Form::shl_cl || form == Form::shr_cl || form == Form::sar_cl;
-}
+/// asmjit's signatures of registers and of memory, by the bits that say which. 0: refused, or not plain.
+constexpr aj::OperandSignature kVecSignatures[] = {aj::x86::Xmm::kSignature, aj::x86::Ymm::kSignature,
+                                                   aj::x86::Zmm::kSignature, 0};
+constexpr aj::OperandSignature kGpSignatures[] = {aj::x86::GpbLo::kSignature, aj::x86::Gpw::kSignature,
+                                                  aj::x86::Gpd::kSignature, aj::x86::Gpq::kSignature};
+constexpr aj::OperandSignature kBaseSignature = aj::OperandSignature::fromOpType(aj::OperandType::kMem) |
+                                                aj::OperandSignature::fromMemBaseType(aj::RegType::kX86_Gpq);
 
-/// asmjit prefers the EVEX forms of these; the VEX ones have names of their own here.
-constexpr bool wants_vex(Form form) { return form == Form::vpdpbusd_vex || form == Form::vpdpbusds_vex; }
+constexpr aj::Operand kNoMoreOperands[3] = {};
+
+/// A plain operand as asmjit has it; false if it needs a closer look.
+inline bool convert_plain(aj::Operand& to, uint64_t bits, bool may_be_high) {
+    using namespace operand_bits;
+    const auto low = static_cast<uint32_t>(bits);
+    if ((low & kIsMemory) != 0) {
+        constexpr uint32_t kNoIndex = kNoRegister << kIndexShift;
+        constexpr uint32_t kNotPlain =
+            kHighId | kIsLabel | kBroadcast | kMask | kZeroing | kSize | kBadOperand | kBadDisplacement;
+        if (((low & (kNotPlain | kNoIndex)) ^ kNoIndex) != 0) return false;
+        to = aj::BaseMem(kBaseSignature, low & kId, 0, static_cast<int32_t>(bits >> 32));
+        return true;
+    }
+    if ((low & kIsGp) != 0) {
+        to = aj::BaseReg(kGpSignatures[(low & kWidth) >> kWidthShift], low & 15);
+        return true;
+    }
+    const aj::OperandSignature signature = kVecSignatures[(low & kLength) >> kLengthShift];
+    if ((low & (kMask | kZeroing)) != 0 || signature.bits() == 0 || ((low & kHighId) != 0 && !may_be_high))
+        return false;
+    to = aj::BaseReg(signature, low & kId);
+    return true;
+}
 
 /// What asmjit's validation depends on: everything but displacements. A routine repeats few such instructions many
 /// times, and validation takes longer than encoding, so what passed is remembered.
@@ -96,6 +122,10 @@ struct ValidatedInstruction {
             kinds = kinds << 8 | static_cast<uint32_t>(list[i].kind());
             operands[i] = list[i].low();
         }
+    }
+    /// Of plain operands, which carry their kinds in their bits.
+    ValidatedInstruction(Form which, const uint64_t (&plain)[3]) : form(static_cast<uint32_t>(which)) {
+        for (unsigned i = 0; i < 3; ++i) operands[i] = static_cast<uint32_t>(plain[i]);
     }
     uint32_t hash() const {
         constexpr uint32_t kGolden = 0x9E3779B1;  // 2^32 divided by the golden ratio: Knuth 6.4
@@ -134,6 +164,41 @@ AsmjitAssembler::AsmjitAssembler(std::span<uint8_t> buffer, Validation validatio
 }
 
 AsmjitAssembler::~AsmjitAssembler() { state().~State(); }
+
+void AsmjitAssembler::emit_plain(PlainForm form, const uint64_t first, uint64_t second, uint64_t third) {
+    aj::Operand list[kMaxPlain];
+    bool plain = error_ == AssemblerError::kNone;
+    switch (form.count) {
+        case 3:
+            plain = plain && convert_plain(list[2], third, form.may_be_high);
+            [[fallthrough]];
+        case 2:
+            plain = plain && convert_plain(list[1], second, form.may_be_high);
+            [[fallthrough]];
+        default:
+            plain = plain && convert_plain(list[0], first, form.may_be_high);
+    }
+    if (!plain) [[unlikely]] {
+        const uint64_t bits[kMaxPlain] = {first, second, third};
+        AnyOperand any[kMaxOperands];
+        for (unsigned i = 0; i < form.count; ++i) any[i] = AnyOperand::from_bits(bits[i]);
+        return emit_form(form.form, any);
+    }
+    const uint32_t id = kInstructionIds[static_cast<unsigned>(form.form)];
+    State& s = state();
+    if (s.validates) {
+        const ValidatedInstruction wanted(form.form, {first, second, third});
+        ValidatedInstruction& known = s.validated[wanted.hash() >> kValidatedShift];
+        if (!(known == wanted)) {
+            check(aj::InstAPI::validate(aj::Arch::kX64, aj::BaseInst(id), list, form.count));
+            if (error_ != AssemblerError::kNone) return;
+            known = wanted;
+        }
+    }
+    const aj::Error error = s.assembler._emit(id, list[0], list[1], list[2], kNoMoreOperands);
+    if (error != aj::kErrorOk) [[unlikely]]
+        check(error);
+}
 
 void AsmjitAssembler::emit_form(Form form, const AnyOperand (&operands)[kMaxOperands]) {
     if (error_ != AssemblerError::kNone) return;

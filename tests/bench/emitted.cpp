@@ -1,0 +1,62 @@
+#include "tests/bench/emitted.h"
+
+#include "arch/host/host_platform.h"
+#include "emitter/routine_emitter.h"
+#include "emitter/vector_code.h"
+
+namespace bareflow::bench {
+namespace {
+
+unsigned widest(Isa isa) { return isa == Isa::kAvx512 ? 64 : isa == Isa::kAvx2 ? 32 : 16; }
+
+void emit_load_loop(x86::TinyAssembler& a, Isa isa) {
+    const unsigned bytes = widest(isa);
+    VectorCode<x86::TinyAssembler> code(a, isa, NumericClass::kMulAdd, bytes);
+    const x86::Label loop = a.new_label();
+    constexpr unsigned kRegisters = 8;
+    a.align(32);
+    a.bind(loop);
+    for (unsigned at = 0; at < PureLoad::kStep; at += bytes) {
+        code.load(at / bytes % kRegisters, x86::ptr(x86::rdi, static_cast<int64_t>(at)));
+    }
+    a.add(x86::rdi, static_cast<int32_t>(PureLoad::kStep));
+    a.sub(x86::rsi, static_cast<int32_t>(PureLoad::kStep));
+    a.jnz(loop);
+    code.leave();
+}
+
+constexpr unsigned kChains = 12;
+
+void emit_multiply_add_loop(x86::TinyAssembler& a, Isa isa, NumericClass numerics) {
+    VectorCode<x86::TinyAssembler> code(a, isa, numerics, widest(isa));
+    for (unsigned i = 0; i < 16; ++i) code.zero(i);
+    const x86::Label loop = a.new_label();
+    a.align(32);
+    a.bind(loop);
+    for (unsigned i = 0; i < kChains; ++i) code.multiply_add(i, 12, 13, 14 + i % 2);
+    a.dec(x86::rdi);
+    a.jnz(loop);
+    code.leave();
+}
+
+}  // namespace
+
+Machine this_machine() {
+    const CpuFeatures cpu = cpu_detect_features(HostCpuid());
+    const NumericClass numerics = cpu.fma ? NumericClass::kFma : NumericClass::kMulAdd;
+    return {cpu, numerics, best_isa(cpu, numerics)};
+}
+
+Code emit(const RoutineKey& key, const Plan& plan) {
+    if (!can_emit(key)) give_up(std::string("no routine for ").append(name_of(key).view()));
+    const Plan complete = complete_plan(key, plan);
+    return Code([&](x86::TinyAssembler& a) { emit_routine(a, key, complete); });
+}
+
+PureLoad::PureLoad(Isa isa) : code_([isa](x86::TinyAssembler& a) { emit_load_loop(a, isa); }) {}
+
+PureMultiplyAdd::PureMultiplyAdd(Isa isa, NumericClass numerics)
+    : flops_(kChains * 2.0 * widest(isa) / sizeof(float)),
+      code_([=](x86::TinyAssembler& a) { emit_multiply_add_loop(a, isa, numerics); }) {}
+
+}  // namespace bareflow::bench

@@ -1,0 +1,85 @@
+// Emitted routines as a benchmark calls them, and the loops that find the machine's limits, emitted too.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "arch/base/cpu_features.h"
+#include "arch/base/routine.h"
+#include "emitter/tiny_assembler.h"
+
+namespace bareflow::bench {
+
+[[noreturn]] inline void give_up(const std::string& why) {
+    std::fprintf(stderr, "bareflow-bench: %s\n", why.c_str());
+    std::exit(1);
+}
+
+/// One routine's code in pages of its own, sealed.
+class Code {
+ public:
+    template <typename Emit>
+    explicit Code(Emit emit) {
+        void* pages = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (pages == MAP_FAILED) give_up("no memory for code");
+        code_ = static_cast<uint8_t*>(pages);
+        x86::TinyAssembler a({code_, kBytes});
+        emit(a);
+        if (a.finish() != x86::AssemblerError::kNone) give_up("a routine could not be emitted");
+        size_ = a.size();
+        mprotect(code_, kBytes, PROT_READ | PROT_EXEC);
+    }
+    Code(const Code&) = delete;
+    ~Code() { munmap(code_, kBytes); }
+    size_t size() const { return size_; }
+    template <typename Function>
+    Function as() const {
+        return reinterpret_cast<Function>(code_);
+    }
+
+ private:
+    static constexpr size_t kBytes = 1 << 18;
+    uint8_t* code_;
+    size_t size_;
+};
+
+/// What the running CPU has, and the class and ISA that routines are measured in.
+struct Machine {
+    CpuFeatures cpu;
+    NumericClass numerics;
+    Isa isa;
+};
+Machine this_machine();
+
+/// A routine for the key with the plan that the emitter chooses (or `plan`, completed); exits if there is none.
+Code emit(const RoutineKey& key, const Plan& plan = {});
+
+/// Reads `bytes` (a multiple of 1 KiB) at `data` once, with the widest loads, and does nothing with them.
+class PureLoad {
+ public:
+    explicit PureLoad(Isa isa);
+    void operator()(const void* data, size_t bytes) const {
+        code_.as<void (*)(const void*, size_t)>()(data, bytes);
+    }
+    static constexpr size_t kStep = 1024;
+
+ private:
+    Code code_;
+};
+
+/// Multiply-adds that wait for nothing: `turns` times as many floating-point operations as flops_a_turn().
+class PureMultiplyAdd {
+ public:
+    PureMultiplyAdd(Isa isa, NumericClass numerics);
+    void operator()(size_t turns) const { code_.as<void (*)(size_t)>()(turns); }
+    double flops_a_turn() const { return flops_; }
+
+ private:
+    double flops_;
+    Code code_;
+};
+
+}  // namespace bareflow::bench
