@@ -75,6 +75,28 @@ void RoutineOperators::matvec(float* y, const TensorView& w, const float* x) {
     if (!project(y, w, x, Epilogue::kStore)) reference_.matvec(y, w, x);
 }
 
+uint32_t RoutineOperators::matvec_argmax(float* y, const TensorView& w, const float* x) {
+    RoutineKey key = key_for(Operation::kProject, w);
+    key.epilogue = Epilogue::kArgmax;
+    uint64_t index = 0;
+    const ProjectArguments arguments{y, w.data, x, &index};
+    if (run(key, &arguments)) return static_cast<uint32_t>(index);
+    matvec(y, w, x);
+    return argmax(y, w.rows);
+}
+uint32_t RoutineOperators::argmax(const float* values, size_t n) {
+    RoutineKey key = key_for(Operation::kArgmax);
+    key.n = static_cast<uint32_t>(n);
+    ArgmaxArguments arguments{0, values};
+    return run(key, &arguments) ? static_cast<uint32_t>(arguments.result) : reference_.argmax(values, n);
+}
+void RoutineOperators::softmax(float* values, size_t n) {
+    RoutineKey key = key_for(Operation::kSoftmax);
+    key.n = static_cast<uint32_t>(n);
+    const SoftmaxArguments arguments{values};
+    if (!run(key, &arguments)) reference_.softmax(values, n);
+}
+
 void RoutineOperators::gate_up(float* h, const TensorView& gate, const TensorView& up, const float* x) {
     const RoutineKey key = key_for(Operation::kGateUp, gate);
     const bool alike = gate.type == up.type && gate.layout == up.layout;

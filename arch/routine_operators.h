@@ -24,7 +24,9 @@ class RoutineOperators final : public Operators {
     void project_add(float* y, const TensorView& w, const float* x) override;
     void gate_up(float* h, const TensorView& gate, const TensorView& up, const float* x) override;
     void matvec(float* y, const TensorView& w, const float* x) override;
-    uint32_t argmax(const float* values, size_t n) override { return reference_.argmax(values, n); }
+    uint32_t matvec_argmax(float* y, const TensorView& w, const float* x) override;
+    void softmax(float* values, size_t n) override;
+    uint32_t argmax(const float* values, size_t n) override;
 
  private:
     RoutineKey key_for(Operation operation) const;

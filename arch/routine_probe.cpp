@@ -138,7 +138,9 @@ Result<void> ReferenceProbe::check_once(const RoutineKey& key, Routine routine, 
         case Operation::kAttention:
             return check_attention(key, routine);
         case Operation::kArgmax:
-            break;
+            return check_argmax(key, routine);
+        case Operation::kSoftmax:
+            return check_softmax(key, routine);
     }
     return invalid("there is no probe for {}", name_of(key.operation));
 }
@@ -154,9 +156,17 @@ Result<void> ReferenceProbe::check_project(const RoutineKey& key, Routine routin
         before = TRY(make_values(allocator_, count, values));
         __builtin_memcpy(y.data(), before.data(), count * sizeof(float));
     }
-    const ProjectArguments arguments{y.data(), given.w, x.data()};
+    uint64_t index = UINT64_MAX;
+    const ProjectArguments arguments{y.data(), given.w, x.data(), &index};
     TRY(run(routine, &arguments));
     TRY(check_fence(y));
+    if (key.epilogue ==
+        Epilogue::kArgmax) {  // the reference's time counts: without the routine it has to do it
+        const uint64_t began = clock_.now_ns();
+        const uint32_t wanted = reference_.argmax(y.data(), key.n);
+        times_.reference_ns += clock_.now_ns() - began;
+        if (index != wanted) return invalid("the largest output is {}, the reference has {}", index, wanted);
+    }
     const TensorView w = whole_matrix(key, given.w, key.n);
     for (size_t row = 0; row < key.m; ++row) {
         TRY(for_sampled_panels(key.n, [&](size_t panel) -> Result<void> {
@@ -234,6 +244,34 @@ Result<void> ReferenceProbe::check_rms_norm(const RoutineKey& key, Routine routi
     reference_.rms_norm(wanted.data(), x.data(), weight.data(), key.n, key.eps);
     times_.reference_ns += clock_.now_ns() - began;
     return compare(y.data(), wanted.data(), 0, key.n);
+}
+
+Result<void> ReferenceProbe::check_argmax(const RoutineKey& key, Routine routine) {
+    ProbeValues source;
+    const Buffer<float> values = TRY(make_values(allocator_, key.n, source));
+    ArgmaxArguments arguments{UINT64_MAX, values.data()};
+    TRY(run(routine, &arguments));
+    const uint64_t began = clock_.now_ns();
+    const uint32_t wanted = reference_.argmax(values.data(), key.n);
+    times_.reference_ns += clock_.now_ns() - began;
+    if (arguments.result != wanted) {
+        return invalid("the largest value is {}, the reference has {}", arguments.result, wanted);
+    }
+    return {};
+}
+
+Result<void> ReferenceProbe::check_softmax(const RoutineKey& key, Routine routine) {
+    ProbeValues source;
+    Buffer<float> wanted = TRY(make_values(allocator_, key.n, source)),
+                  values = TRY(make_output(allocator_, key.n));
+    __builtin_memcpy(values.data(), wanted.data(), key.n * sizeof(float));
+    const SoftmaxArguments arguments{values.data()};
+    TRY(run(routine, &arguments));
+    TRY(check_fence(values));
+    const uint64_t began = clock_.now_ns();
+    reference_.softmax(wanted.data(), key.n);
+    times_.reference_ns += clock_.now_ns() - began;
+    return compare(values.data(), wanted.data(), 0, key.n);
 }
 
 Result<void> ReferenceProbe::check_attention(const RoutineKey& key, Routine routine) {

@@ -23,6 +23,8 @@ class ReferenceProbe final : public RoutineProbe {
     Result<void> check_qkv(const RoutineKey& key, Routine routine, const QkvArguments& given);
     Result<void> check_rms_norm(const RoutineKey& key, Routine routine);
     Result<void> check_attention(const RoutineKey& key, Routine routine);
+    Result<void> check_argmax(const RoutineKey& key, Routine routine);
+    Result<void> check_softmax(const RoutineKey& key, Routine routine);
     Result<void> check_once(const RoutineKey& key, Routine routine, const void* arguments);
     Result<void> run(Routine routine, const void* arguments);
     /// Calls body(panel), which runs the reference, for a sample of panels of n outputs; adds the time that all would take.

@@ -5,8 +5,8 @@
 #pragma once
 
 #include "emitter/constant_pool.h"
-#include "emitter/exponential_code.h"
 #include "emitter/reduction_code.h"
+#include "emitter/softmax_code.h"
 
 namespace bareflow {
 
@@ -23,7 +23,8 @@ class AttentionCode {
         : a_(assembler),
           key_(key),
           code_(assembler, key.isa, key.numerics, plan.vector_bytes),
-          pool_(assembler, x86::r14) {}
+          pool_(assembler, x86::r14),
+          softmax_(code_, pool_, {kScores, kPositions, kIndex, kEnd, kTemporary}) {}
 
     /// AttentionArguments in rdi.
     void emit() {
@@ -41,7 +42,7 @@ class AttentionCode {
         x86::Label head = a_.new_label(), same_group = a_.new_label();
         a_.bind(head);
         scores();
-        softmax();
+        softmax_.weights();
         weighted_sum();
         a_.add(kQuery, head_bytes());
         a_.add(kOut, head_bytes());
@@ -120,94 +121,12 @@ class AttentionCode {
         if (lane != 0) a_.vshuff32x4(x86::zmm(to), x86::zmm(to), x86::zmm(to), kUpperHalfFromLower);
     }
 
-    // ---- scores[p] = e^(scores[p] - max); xmm kInverseSum = 1 / sum
-    static constexpr unsigned kInverseSum = 15;
-
-    void softmax() {
-        constexpr unsigned kMaximum = 14, kValue = 4, kScratch = 5;
-        maximum(kMaximum, kValue);
-        SharedLanes<A> sums(code_, 0);
-        sums.zero();
-        const ExponentialScratch exponential{9, 10, 11, 12};
-        // Whole groups of 16, then one more with zeros where there are no positions.
-        const unsigned vectors = sums.count();
-        x86::Label whole = a_.new_label(), tail = a_.new_label(), done = a_.new_label();
-        a_.xor_(kIndex.r32(), kIndex.r32());
-        a_.mov(kEnd, kPositions);
-        a_.and_(kEnd, -static_cast<int32_t>(kSharedLanes));
-        a_.jz(tail);
-        a_.bind(whole);
-        for (unsigned v = 0; v < vectors; ++v) {
-            const x86::Mem place = x86::ptr(kScores, kIndex, 4, v * code_.bytes());
-            code_.load(kValue, place);
-            code_.subtract(kValue, kValue, kMaximum);
-            emit_exponential(code_, pool_, kValue, exponential);
-            code_.store(place, kValue);
-            code_.add(sums.at(v), sums.at(v), kValue);
-        }
-        a_.add(kIndex, static_cast<int32_t>(kSharedLanes));
-        a_.cmp(kIndex, kEnd);
-        a_.jb(whole);
-        a_.bind(tail);
-        a_.cmp(kIndex, kPositions);
-        a_.jae(done);
-        tail_of_softmax(sums, kMaximum, kValue, exponential);
-        a_.bind(done);
-        sums.reduce(kScratch);
-        const x86::Xmm sum = x86::xmm(0), inverse = x86::xmm(kInverseSum);
-        if (code_.vex()) {
-            a_.vmovss(inverse, pool_.at(1.0f));
-            a_.vdivss(inverse, inverse, sum);
-        } else {
-            a_.movss(inverse, pool_.at(1.0f));
-            a_.divss(inverse, sum);
-        }
-    }
-    /// The last scores one by one: each into its lane's place in the red zone, whose other lanes are zero.
-    void tail_of_softmax(SharedLanes<A>& sums, unsigned maximum, unsigned value,
-                         const ExponentialScratch& exponential) {
-        constexpr int64_t kRedZone = -64;
-        code_.zero(value);
-        for (unsigned v = 0; v < sums.count(); ++v)
-            code_.store(x86::ptr(x86::rsp, kRedZone + v * code_.bytes()), value);
-        x86::Label again = a_.new_label();
-        VectorCode<A> one = of_lanes(4);
-        a_.xor_(kTemporary.r32(), kTemporary.r32());
-        a_.bind(again);
-        load_float(value, x86::ptr(kScores, kIndex, 4));
-        one.subtract(value, value, maximum);
-        emit_exponential(one, pool_, value, exponential);
-        store_float(x86::ptr(kScores, kIndex, 4), value);
-        store_float(x86::ptr(x86::rsp, kTemporary, 4, kRedZone), value);
-        a_.inc(kTemporary);
-        a_.inc(kIndex);
-        a_.cmp(kIndex, kPositions);
-        a_.jb(again);
-        for (unsigned v = 0; v < sums.count(); ++v) {
-            code_.load(value, x86::ptr(x86::rsp, kRedZone + v * code_.bytes()));
-            code_.add(sums.at(v), sums.at(v), value);
-        }
-    }
-    /// All lanes = the largest score. As the reference: a later one replaces it only if it is greater.
-    void maximum(unsigned to, unsigned value) {
-        load_float(to, x86::ptr(kScores));
-        loop_over_positions([&] {
-            load_float(value, x86::ptr(kScores, kIndex, 4));
-            if (code_.vex()) {
-                a_.vmaxss(x86::xmm(to), x86::xmm(value), x86::xmm(to));
-            } else {
-                a_.maxss(x86::xmm(value), x86::xmm(to));
-                a_.movaps(x86::xmm(to), x86::xmm(value));
-            }
-        });
-        code_.broadcast_lane0(to, to);
-    }
-
     // ---- out[d] = (sum over p of scores[p] * v_p[d]) * inverse
     void weighted_sum() {
         const unsigned at_once = (code_.registers() == 32 ? 12u : 8u);
         const unsigned weight = at_once, scratch = at_once + 1;
-        static_assert(kInverseSum > 9);
+        constexpr unsigned kInverseSum = SoftmaxCode<A>::kInverseSum;
+        static_assert(kInverseSum > 13);
         struct Piece {
             unsigned first, lanes;
         } pieces[64];
@@ -245,17 +164,11 @@ class AttentionCode {
         a_.cmp(kIndex, kPositions);
         a_.jb(again);
     }
-    void load_float(unsigned to, x86::Mem from) {
-        code_.vex() ? a_.vmovss(x86::xmm(to), from) : a_.movss(x86::xmm(to), from);
-    }
-    void store_float(x86::Mem to, unsigned from) {
-        code_.vex() ? a_.vmovss(to, x86::xmm(from)) : a_.movss(to, x86::xmm(from));
-    }
-
     A& a_;
     const RoutineKey& key_;
     VectorCode<A> code_;
     ConstantPool<A> pool_;
+    SoftmaxCode<A> softmax_;
 };
 
 }  // namespace bareflow

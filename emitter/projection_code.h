@@ -9,6 +9,7 @@
 // outputs that exist.
 #pragma once
 
+#include "emitter/argmax_code.h"
 #include "emitter/constant_pool.h"
 #include "emitter/exponential_code.h"
 #include "emitter/panel_sums.h"
@@ -27,13 +28,21 @@ class ProjectionCode {
           plan_(plan),
           code_(assembler, key.isa, key.numerics, plan.vector_bytes),
           pool_(assembler, x86::rax),
-          sums_(code_, pool_, key, plan) {}
+          sums_(code_, pool_, key, plan),
+          argmax_(code_, pool_, code_.registers() - 1) {}
 
     /// ProjectArguments in rdi.
     void emit_project() {
         load_pointers(offsetof(ProjectArguments, y), offsetof(ProjectArguments, x),
                       {offsetof(ProjectArguments, w), offsetof(ProjectArguments, w)}, 1);
+        if (tells_argmax()) argmax_.begin();
         projection(key_.n, key_.m, 1);
+        if (tells_argmax()) {
+            a_.mov(kOutput, x86::ptr(kArguments, offsetof(ProjectArguments, y)));
+            argmax_.find_first(kOutput, kIndex, kBits, key_.n);
+            a_.mov(kOutput, x86::ptr(kArguments, offsetof(ProjectArguments, index)));
+            a_.mov(x86::ptr(kOutput), kIndex);
+        }
         finish();
     }
 
@@ -75,7 +84,8 @@ class ProjectionCode {
 
  private:
     static constexpr x86::Gp kArguments = x86::r11;
-    static constexpr x86::Gp kCos = x86::rsi, kSin = x86::r9;  // the weights' registers, free by then
+    static constexpr x86::Gp kCos = x86::rsi, kSin = x86::r9;     // the weights' registers, free by then
+    static constexpr x86::Gp kIndex = x86::rsi, kBits = x86::r9;  // likewise
     static constexpr int64_t kFloat = sizeof(float);
     static constexpr int64_t kPanelFloatBytes = kPanelRows * sizeof(float);
 
@@ -88,6 +98,7 @@ class ProjectionCode {
             a_.mov(PanelSums<A>::kWeights[i], x86::ptr(kArguments, static_cast<int64_t>(weights[i])));
         }
     }
+    bool tells_argmax() const { return key_.epilogue == Epilogue::kArgmax; }
     void finish() {
         code_.leave();
         pool_.place();
@@ -190,6 +201,7 @@ class ProjectionCode {
                 code_.add(sum, scratch, sum);
             }
             code_.store(x86::ptr(kOutput, place), sum);
+            if (tells_argmax()) argmax_.include(sum);
             return;
         }
         // By way of the red zone, one float at a time: nothing beyond the tensor is read or written.
@@ -208,6 +220,7 @@ class ProjectionCode {
                 if (add) a_.addss(value, output);
                 a_.movss(output, value);
             }
+            if (tells_argmax()) argmax_.include(output, scratch);
         }
     }
 
@@ -288,6 +301,7 @@ class ProjectionCode {
     VectorCode<A> code_;
     ConstantPool<A> pool_;
     PanelSums<A> sums_;
+    ArgmaxCode<A> argmax_;
     unsigned n_ = 0;
     x86::Label signs_;
     bool uses_signs_ = false;

@@ -28,7 +28,8 @@ unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows,
     const unsigned scratch = half && key.isa == Isa::kSse2 ? 3 : key.numerics == NumericClass::kFma ? 0 : 1;
     const unsigned loop = 1 + weights + scratch;
     constexpr unsigned kActivation = 5;
-    return accumulators + std::max(loop, sources == 2 ? kActivation : 1u);
+    const unsigned best = key.epilogue == Epilogue::kArgmax ? 1 : 0;
+    return accumulators + best + std::max(loop, sources == 2 ? kActivation : 1u);
 }
 
 }  // namespace
@@ -40,17 +41,19 @@ bool can_emit(const RoutineKey& key) {
         case Operation::kProject:
         case Operation::kGateUp:
             return sane_matrix(key) &&
-                   (key.operation == Operation::kProject || key.epilogue == Epilogue::kStore);
+                   (key.epilogue == Epilogue::kStore ||
+                    (key.operation == Operation::kProject &&
+                     (key.epilogue == Epilogue::kAdd || (key.epilogue == Epilogue::kArgmax && key.m == 1))));
         case Operation::kQkv:
             return sane_matrix(key) && key.epilogue == Epilogue::kStore && key.m == 1 && key.kv_n >= 1 &&
                    key.kv_n <= kMaxDimension && key.head_size >= 2 && key.head_size % 2 == 0 &&
                    key.n % key.head_size == 0 && key.kv_n % key.head_size == 0;
         case Operation::kRmsNorm:
+        case Operation::kArgmax:
+        case Operation::kSoftmax:
             return key.n >= 1 && key.n <= kMaxDimension;
         case Operation::kAttention:
             return attention_supports(key);
-        case Operation::kArgmax:
-            return false;
     }
     return false;
 }

@@ -1,6 +1,7 @@
 // The body of emit_routine, for the files that instantiate it with an assembler.
 #pragma once
 
+#include "emitter/argmax_code.h"
 #include "emitter/attention_code.h"
 #include "emitter/projection_code.h"
 #include "emitter/rms_norm_code.h"
@@ -22,7 +23,9 @@ void emit_routine(A& a, const RoutineKey& key, const Plan& plan) {
         case Operation::kAttention:
             return AttentionCode<A>(a, key, plan).emit();
         case Operation::kArgmax:
-            break;
+            return ArgmaxRoutine<A>(a, key, plan).emit();
+        case Operation::kSoftmax:
+            return SoftmaxRoutine<A>(a, key, plan).emit();
     }
     ASSERT(!"can_emit() was not asked");
 }

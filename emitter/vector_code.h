@@ -27,6 +27,7 @@ class VectorCode {
     bool vex() const { return isa_ != Isa::kSse2; }
     bool fma() const { return numerics_ == NumericClass::kFma; }
     Isa isa() const { return isa_; }
+    NumericClass numerics() const { return numerics_; }
 
     x86::Vec reg(unsigned id) const {
         return x86::vec(bytes_ == 64   ? x86::VecLength::kZmm
@@ -49,6 +50,13 @@ class VectorCode {
         } else {
             a.movups(to, x86::xmm(from));
         }
+    }
+    /// One float in lane 0; the others become zero.
+    void load_float(unsigned to, x86::Mem from) {
+        vex() ? a.vmovss(x86::xmm(to), from) : a.movss(x86::xmm(to), from);
+    }
+    void store_float(x86::Mem to, unsigned from) {
+        vex() ? a.vmovss(to, x86::xmm(from)) : a.movss(to, x86::xmm(from));
     }
     void copy(unsigned to, unsigned from) {
         if (to == from) return;
@@ -114,6 +122,12 @@ class VectorCode {
         if (vex()) return a.vmaxps(reg(to), reg(x), reg(y));
         copy(to, x);
         a.maxps(x86::xmm(to), x86::xmm(y));
+    }
+    /// best = value > best ? value : best, so that a NaN leaves it. `value` may be overwritten.
+    void maximum_into(unsigned best, unsigned value) {
+        if (vex()) return a.vmaxps(reg(best), reg(value), reg(best));
+        a.maxps(x86::xmm(value), x86::xmm(best));
+        copy(best, value);
     }
     /// to = x < y ? x : y, and y where either is NaN.
     void minimum(unsigned to, unsigned x, unsigned y) {

@@ -26,6 +26,12 @@ struct AttentionShape {
     uint32_t num_heads, num_kv_heads, head_size;
 };
 
+/// What the head says of every token, and which it likes best (argmax).
+struct Logits {
+    const float* values;  // (vocab_size)
+    uint32_t best;
+};
+
 /// Every output is summed as the numeric class says; buffers do not overlap unless said so.
 class Operators {
  public:
@@ -49,7 +55,11 @@ class Operators {
     virtual void gate_up(float* h, const TensorView& gate, const TensorView& up, const float* x) = 0;
     /// y = W x. y: (rows), x: (columns).
     virtual void matvec(float* y, const TensorView& w, const float* x) = 0;
-    /// The index of the largest of n values; ties go to the lowest index.
+    /// y = W x, as matvec; returns argmax(y). A greedy head.
+    virtual uint32_t matvec_argmax(float* y, const TensorView& w, const float* x) = 0;
+    /// values[i] = e^(values[i] - max) * (1 / their sum), in place; values: (n), n >= 1.
+    virtual void softmax(float* values, size_t n) = 0;
+    /// The index of the largest of n values; no NaN, ties go to the lowest index.
     virtual uint32_t argmax(const float* values, size_t n) = 0;
 
  protected:

@@ -68,6 +68,13 @@ class ReferenceOperators final : public Operators {
 
     void matvec(float* y, const TensorView& w, const float* x) override { kernels_.matvec(y, w, x); }
 
+    uint32_t matvec_argmax(float* y, const TensorView& w, const float* x) override {
+        matvec(y, w, x);
+        return argmax(y, w.rows);
+    }
+
+    void softmax(float* values, size_t n) override { kernels_.softmax(values, n); }
+
     uint32_t argmax(const float* values, size_t n) override {
         size_t best = 0;
         while (best < n && values[best] != values[best]) ++best;  // a NaN never wins

@@ -191,6 +191,12 @@ float softmax_weights(float* values, size_t n) {
 }
 
 template <typename Numerics>
+void softmax(float* values, size_t n) {
+    const float inverse = softmax_weights<Numerics>(values, n);
+    for (size_t i = 0; i < n; ++i) values[i] = values[i] * inverse;
+}
+
+template <typename Numerics>
 void attention(float* out, const float* q, const float* keys, const float* values, size_t positions,
                size_t num_heads, size_t num_kv_heads, size_t head_size, float* scores, size_t score_stride) {
     const size_t kv_size = num_kv_heads * head_size;
@@ -217,6 +223,7 @@ constexpr ReferenceKernels make_kernels() {
             .rms_norm = rms_norm<Numerics>,
             .rope = rope<Numerics>,
             .attention = attention<Numerics>,
+            .softmax = softmax<Numerics>,
             .matvec = matvec<Numerics>,
             .project_add = project_add<Numerics>,
             .gate_up = gate_up<Numerics>};

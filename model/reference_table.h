@@ -23,6 +23,8 @@ struct ReferenceKernels {
     void (*attention)(float* out, const float* q, const float* keys, const float* values, size_t positions,
                       size_t num_heads, size_t num_kv_heads, size_t head_size, float* scores,
                       size_t score_stride);
+    /// values[i] = e^(values[i] - their maximum) / the sum of these: times the sum's inverse. values: (n), n >= 1.
+    void (*softmax)(float* values, size_t n);
     /// y = W x. y: (rows), x: (columns).
     void (*matvec)(float* y, const TensorView& w, const float* x);
     /// y += W x.

@@ -175,10 +175,10 @@ uint32_t Sampler::draw(Candidates candidates, float temperature, float highest) 
     }
 }
 
-uint32_t Sampler::sample(const float* logits, const SamplingOptions& options,
+uint32_t Sampler::sample(const Logits& given, const SamplingOptions& options,
                          std::span<const uint32_t> recent, Operators& operators) {
-    logits = penalised(logits, options.repeat_penalty, recent);
-    const uint32_t best = operators.argmax(logits, vocab_size_);
+    const float* const logits = penalised(given.values, options.repeat_penalty, recent);
+    const uint32_t best = logits == given.values ? given.best : operators.argmax(logits, vocab_size_);
     const float highest = logits[best];
     const bool finite = highest > -kInfinity && highest < kInfinity;
     if (!(options.temperature > 0.0f) || !finite) return best;

@@ -21,7 +21,7 @@ class Sampler {
     /// kRepeatWindow of `recent`, top-k, top-p, min-p, temperature, draw. temperature 0 is argmax (after the
     /// penalty), ties to the lowest id. Logits that are NaN count as the smallest. At least one token passes
     /// the filters whatever the options; where no logit is finite, or one is +infinity, it is the argmax.
-    uint32_t sample(const float* logits, const SamplingOptions& options, std::span<const uint32_t> recent,
+    uint32_t sample(const Logits& logits, const SamplingOptions& options, std::span<const uint32_t> recent,
                     Operators& operators);
 
     static constexpr uint32_t kRepeatWindow = 64;  ///< how many recent tokens the penalty looks at

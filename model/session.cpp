@@ -51,10 +51,10 @@ Result<RunStatistics> Session::generate(std::string_view prompt, uint32_t max_to
     if (!prompt.empty()) listener.text(prompt);
 
     const uint64_t prompt_began = clock_.now_ns();
-    const float* logits = evaluate_prompt(prompt_tokens, listener);
+    const std::optional<Logits> logits = evaluate_prompt(prompt_tokens, listener);
     run.prompt = {prompt_tokens, since(prompt_began)};
     Story story{prompt_tokens, max_tokens, began, sampling, listener, run};
-    run.stop = logits == nullptr ? StopReason::kInterrupt : continue_story(logits, story, detokenizer);
+    run.stop = logits ? continue_story(*logits, story, detokenizer) : StopReason::kInterrupt;
     if (std::string_view rest = detokenizer.finish(); !rest.empty()) listener.text(rest);
 
     statistics_.add(run);
@@ -77,15 +77,15 @@ Result<uint32_t> Session::fill_prompt(std::string_view prompt) {
     return static_cast<uint32_t>(count);
 }
 
-const float* Session::evaluate_prompt(uint32_t count, TextListener& listener) {
+std::optional<Logits> Session::evaluate_prompt(uint32_t count, TextListener& listener) {
     for (uint32_t position = 0; position + 1 < count; ++position) {
-        if (listener.stop_requested()) return nullptr;
+        if (listener.stop_requested()) return std::nullopt;
         transformer_->model_prefill(tokens_[position], position);
     }
     return transformer_->model_forward(tokens_[count - 1], count - 1);
 }
 
-StopReason Session::continue_story(const float* logits, const Story& story, Detokenizer& detokenizer) {
+StopReason Session::continue_story(Logits logits, const Story& story, Detokenizer& detokenizer) {
     RunStatistics& run = story.run;
     const ModelConfig& config = weights_->config;
     const uint64_t began = clock_.now_ns();
@@ -109,7 +109,7 @@ StopReason Session::continue_story(const float* logits, const Story& story, Deto
     }
 }
 
-uint32_t Session::choose(const float* logits, const SamplingOptions& sampling, uint32_t count) {
+uint32_t Session::choose(const Logits& logits, const SamplingOptions& sampling, uint32_t count) {
     const uint32_t window = count < Sampler::kRepeatWindow ? count : Sampler::kRepeatWindow;
     const std::span<const uint32_t> recent(tokens_.data() + count - window, window);
     return sampler_->sample(logits, sampling, recent, transformer_->operators());

@@ -79,11 +79,11 @@ class Session {
     void close();
     /// Puts BOS and the tokens of `prompt` into tokens_; how many.
     Result<uint32_t> fill_prompt(std::string_view prompt);
-    /// Runs the first `count` tokens_ through the model; the logits after them, or nullptr if the listener stopped it.
-    const float* evaluate_prompt(uint32_t count, TextListener& listener);
-    StopReason continue_story(const float* logits, const Story& story, Detokenizer& detokenizer);
+    /// Runs the first `count` tokens_ through the model; the logits after them, or nothing if the listener stopped it.
+    std::optional<Logits> evaluate_prompt(uint32_t count, TextListener& listener);
+    StopReason continue_story(Logits logits, const Story& story, Detokenizer& detokenizer);
     /// The next token after the first `count` tokens_.
-    uint32_t choose(const float* logits, const SamplingOptions& sampling, uint32_t count);
+    uint32_t choose(const Logits& logits, const SamplingOptions& sampling, uint32_t count);
     void note_first_token(const Story& story);
     void log_model() const;
     void log_run(const RunStatistics& run, const SamplingOptions& sampling) const;

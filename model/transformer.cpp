@@ -83,13 +83,13 @@ void Transformer::model_prefill(uint32_t token, uint32_t position) {
     }
 }
 
-const float* Transformer::model_forward(uint32_t token, uint32_t position) {
+Logits Transformer::model_forward(uint32_t token, uint32_t position) {
     model_prefill(token, position);
     const ModelConfig& config = weights_->config;
     operators_->rms_norm(normed_.data(), x_.data(), weights_->final_norm, config.hidden_size,
                          config.norm_eps);
-    operators_->matvec(logits_.data(), weights_->lm_head, normed_.data());
-    return logits_.data();
+    const uint32_t best = operators_->matvec_argmax(logits_.data(), weights_->lm_head, normed_.data());
+    return {logits_.data(), best};
 }
 
 void Transformer::model_free() {

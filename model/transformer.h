@@ -16,9 +16,9 @@ class Transformer {
     static Result<Transformer> model_init(const Weights& weights, Operators& operators, Allocator& allocator,
                                           uint32_t context = 0);
 
-    /// Runs one token at `position` (< context) and returns the logits, (vocab_size), valid until the next
+    /// Runs one token at `position` (< context) and returns the logits, valid until the next
     /// call. Positions are filled in order; running an earlier position again forgets what came after it.
-    const float* model_forward(uint32_t token, uint32_t position);
+    Logits model_forward(uint32_t token, uint32_t position);
     /// As model_forward, but stops before the head: for all but the last token of a prompt.
     void model_prefill(uint32_t token, uint32_t position);
     /// Gives all buffers back.

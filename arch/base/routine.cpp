@@ -13,6 +13,7 @@ FixedString<96> name_of(const RoutineKey& key) {
             break;
         case Operation::kRmsNorm:
         case Operation::kArgmax:
+        case Operation::kSoftmax:
             name.append_format("_{}", key.n);
             break;
         default:
@@ -20,6 +21,7 @@ FixedString<96> name_of(const RoutineKey& key) {
             break;
     }
     if (key.epilogue == Epilogue::kAdd) name.append("_add");
+    if (key.epilogue == Epilogue::kArgmax) name.append("_argmax");
     const bool has_weights = key.operation == Operation::kProject || key.operation == Operation::kQkv ||
                              key.operation == Operation::kGateUp;
     if (has_weights) name.append_format("_{}", name_of(key.type));

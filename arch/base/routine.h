@@ -21,10 +21,15 @@ enum class Operation : uint8_t {
     kRmsNorm,      ///< y = x / rms(x) * weight
     kAttention,    ///< softmax(q K / sqrt(head_size)) V for all heads
     kArgmax,       ///< the index of the largest of n values
+    kSoftmax,      ///< n values become e^(x - max) / the sum of these, in place
 };
 
 /// What happens to a sum when it is complete.
-enum class Epilogue : uint8_t { kStore = 0, kAdd = 1 };
+enum class Epilogue : uint8_t {
+    kStore = 0,
+    kAdd,     ///< to what y holds: a residual
+    kArgmax,  ///< stored, and the index of the largest told (kProject, m = 1)
+};
 
 /// Identifies a routine. Compared and hashed as bytes, so every byte is a field and unused fields are zero.
 struct RoutineKey {
@@ -66,9 +71,10 @@ static_assert(sizeof(Plan) == 8);
 // Pointers need no alignment beyond that of their elements; no byte outside the stated sizes is touched.
 
 struct ProjectArguments {
-    float* y;        // (m, n)
-    const void* w;   // (n, k) in panels
-    const float* x;  // (m, k)
+    float* y;                   // (m, n)
+    const void* w;              // (n, k) in panels
+    const float* x;             // (m, k)
+    uint64_t* index = nullptr;  // Epilogue::kArgmax: where the index of the largest output goes
 };
 struct QkvArguments {
     float *q, *k, *v;                 // (n), (kv_n), (kv_n)
@@ -99,6 +105,9 @@ struct ArgmaxArguments {
     uint64_t result;
     const float* values;  // (n)
 };
+struct SoftmaxArguments {
+    float* values;  // (n)
+};
 using Routine = void (*)(const void* arguments);
 
 constexpr std::string_view name_of(Isa isa) {
@@ -106,8 +115,8 @@ constexpr std::string_view name_of(Isa isa) {
     return kNames[static_cast<size_t>(isa)];
 }
 constexpr std::string_view name_of(Operation operation) {
-    constexpr std::string_view kNames[] = {"?",        "project",   "qkv",   "gate_up",
-                                           "rms_norm", "attention", "argmax"};
+    constexpr std::string_view kNames[] = {"?",        "project",   "qkv",    "gate_up",
+                                           "rms_norm", "attention", "argmax", "softmax"};
     return kNames[static_cast<size_t>(operation)];
 }
 

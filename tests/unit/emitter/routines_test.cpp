@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -286,13 +287,93 @@ TEST_P(RoutinesTest, AttentionGivesTheReferencesBits) {
     }
 }
 
+TEST_P(RoutinesTest, SoftmaxGivesTheReferencesBits) {
+    for (unsigned n = 1; n < 200; ++n) {
+        for (Isa isa : isas(GetParam())) {
+            const RoutineKey key{
+                .operation = Operation::kSoftmax, .numerics = GetParam(), .isa = isa, .n = n};
+            ASSERT_TRUE(can_emit(key));
+            const Plan plan = complete_plan(key, random_plan());
+            Guarded values(n * 4ul);
+            fill(values.floats(), n, n % 3 == 0 ? 30.0f : 1.0f);
+            std::vector<float> wanted(values.floats(), values.floats() + n);
+            reference(GetParam()).softmax(wanted.data(), n);
+            const SoftmaxArguments arguments{values.floats()};
+            code_.emit(key, plan)(&arguments);
+            expect_same(values.floats(), wanted.data(), n, key, plan);
+            if (HasFatalFailure()) return;
+        }
+    }
+}
+
+/// Values with what makes an argmax difficult: ties, NaN, infinities, zeros of both signs.
+void make_difficult(float* values, size_t n, std::mt19937& random) {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const float kSpecial[] = {std::nanf(""), -std::nanf(""), kInfinity, -kInfinity, 0.0f, -0.0f, 2.5f};
+    const unsigned how = random() % 4;
+    for (size_t i = 0; i < n; ++i) {
+        if (how == 0) values[i] = std::nanf("");
+        if (how == 1 && random() % 2) values[i] = kSpecial[random() % 7];
+        if (how == 2) values[i] = kSpecial[(random() % 2) * 3];  // NaN and -infinity only
+    }
+}
+
+TEST_P(RoutinesTest, ArgmaxIsTheReferencesAlsoForTiesNansAndInfinities) {
+    Operators& operators = *reference_operators(GetParam(), cpu_detect_features(HostCpuid())).value();
+    for (unsigned round = 0; round < 600; ++round) {
+        const unsigned n = 1 + round % 150;
+        for (Isa isa : isas(GetParam())) {
+            const RoutineKey key{.operation = Operation::kArgmax, .numerics = GetParam(), .isa = isa, .n = n};
+            ASSERT_TRUE(can_emit(key));
+            Guarded values(n * 4ul);
+            fill(values.floats(), n);
+            make_difficult(values.floats(), n, random_);
+            ArgmaxArguments arguments{UINT64_MAX, values.floats()};
+            code_.emit(key, complete_plan(key, random_plan()))(&arguments);
+            ASSERT_EQ(arguments.result, operators.argmax(values.floats(), n)) << name_of(key).view();
+        }
+    }
+}
+
+TEST_P(RoutinesTest, AHeadThatTellsItsArgmaxGivesTheReferencesBitsAndIndex) {
+    Operators& operators = *reference_operators(GetParam(), cpu_detect_features(HostCpuid())).value();
+    for (int round = 0; round < 300; ++round) {
+        for (Isa isa : isas(GetParam())) {
+            const RoutineKey key{.operation = Operation::kProject,
+                                 .numerics = GetParam(),
+                                 .isa = isa,
+                                 .epilogue = Epilogue::kArgmax,
+                                 .type = random_() % 2 ? ElementType::kF16 : ElementType::kF32,
+                                 .layout = Layout::kPanels16,
+                                 .n = random_size(150),
+                                 .k = random_size(60)};
+            const Plan plan = complete_plan(key, random_plan());
+            Guarded w(matrix_bytes(key.n, key.k, key.type)), x(key.k * 4ul), y(key.n * 4ul);
+            const TensorView view = matrix(w, key.n, key.k, key.type);
+            fill(x.floats(), key.k);
+            // All outputs NaN, or equal (zero), or below zero: padding of the last panel must not win.
+            if (round % 8 == 0) x.floats()[0] = std::nanf("");
+            if (round % 8 == 1) std::fill(x.floats(), x.floats() + key.k, 0.0f);
+            std::vector<float> wanted(key.n);
+            const uint32_t best = operators.matvec_argmax(wanted.data(), view, x.floats());
+            uint64_t index = UINT64_MAX;
+            const ProjectArguments arguments{y.floats(), w.data(), x.floats(), &index};
+            code_.emit(key, plan)(&arguments);
+            expect_same(y.floats(), wanted.data(), key.n, key, plan);
+            if (HasFatalFailure()) return;
+            ASSERT_EQ(index, best) << name_of(key).view();
+        }
+    }
+}
+
 // What this CPU cannot run can still be made on it: every key and plan must be encodable.
 TEST_P(RoutinesTest, EncodesForEveryIsaWhetherThisCpuHasItOrNot) {
-    constexpr Operation kOperations[] = {Operation::kProject, Operation::kQkv, Operation::kGateUp,
-                                         Operation::kRmsNorm, Operation::kAttention};
+    constexpr Operation kOperations[] = {Operation::kProject, Operation::kQkv,       Operation::kGateUp,
+                                         Operation::kRmsNorm, Operation::kAttention, Operation::kSoftmax,
+                                         Operation::kArgmax};
     int made = 0;
     for (int round = 0; round < 2000; ++round) {
-        RoutineKey key{.operation = kOperations[random_() % 5],
+        RoutineKey key{.operation = kOperations[random_() % 7],
                        .numerics = GetParam(),
                        .isa = static_cast<Isa>(1 + random_() % 3),
                        .type = random_() % 2 ? ElementType::kF16 : ElementType::kF32,

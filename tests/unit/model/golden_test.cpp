@@ -148,7 +148,7 @@ Tokens write_greedily(const ImportedModel& model, NumericClass numerics, const G
     Tokens tokens = model.tokens_of(golden.prompt);
     const size_t given = tokens.size();
     for (uint32_t position = 0; position < golden.steps && position < config.context_length; ++position) {
-        const float* logits = transformer.model_forward(tokens[position], position);
+        const float* logits = transformer.model_forward(tokens[position], position).values;
         if (position + 1 < given) continue;
         const uint32_t next = operators.argmax(logits, config.vocab_size);
         if (next == config.bos_id || next == config.eos_id) break;
@@ -200,7 +200,7 @@ void expect_same_choices(const ImportedModel& model, NumericClass numerics, cons
     double worst = 0;
     size_t unclear = 0;
     for (uint32_t i = 0; i < tokens.size(); ++i) {
-        const float* logits = transformer.model_forward(tokens[i], i);
+        const float* logits = transformer.model_forward(tokens[i], i).values;
         worst = std::max(worst, testing::worst_difference(logits, exact[i].logits));
         if (i + 1 < given) continue;
         if (exact[i].margin <= 2 * promise.logit_bound) {

@@ -35,7 +35,9 @@ class SamplerTest : public ::testing::Test {
  protected:
     uint32_t sample(Sampler& sampler, const Floats& logits, const SamplingOptions& options,
                     const Tokens& recent = {}) {
-        return sampler.sample(logits.data(), options, recent, operators_of(NumericClass::kMulAdd));
+        Operators& operators = operators_of(NumericClass::kMulAdd);
+        const Logits given{logits.data(), operators.argmax(logits.data(), logits.size())};
+        return sampler.sample(given, options, recent, operators);
     }
     Sampler make(size_t vocab_size, uint64_t seed = 1) {
         Sampler sampler = Sampler::make(static_cast<uint32_t>(vocab_size), allocator_).take();

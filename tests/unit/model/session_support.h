@@ -76,6 +76,11 @@ class ScriptedOperators final : public Operators {
         y[script.empty() ? kEos : script.front()] = 1;
         if (!script.empty()) script.pop_front();
     }
+    uint32_t matvec_argmax(float* y, const TensorView& w, const float* x) override {
+        matvec(y, w, x);
+        return argmax(y, w.rows);
+    }
+    void softmax(float*, size_t) override {}
     uint32_t argmax(const float* values, size_t n) override {
         uint32_t best = 0;
         for (uint32_t i = 1; i < n; ++i) best = values[i] > values[best] ? i : best;

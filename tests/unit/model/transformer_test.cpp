@@ -43,7 +43,7 @@ std::vector<uint32_t> some_tokens(size_t count, uint32_t seed) {
 using Logits = std::vector<float>;
 
 Logits logits_after(Transformer& model, uint32_t token, uint32_t position) {
-    const float* logits = model.model_forward(token, position);
+    const float* logits = model.model_forward(token, position).values;
     return Logits(logits, logits + model.config().vocab_size);
 }
 
