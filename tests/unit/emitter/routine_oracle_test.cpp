@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "emitter/tiny_assembler.h"
+#include "tests/fuzz/routine_differential.h"
 #include "tests/oracle/interpreter.h"
 #include "tests/oracle/planted_routines.h"
 
@@ -61,6 +62,15 @@ INSTANTIATE_TEST_SUITE_P(
             name += "_" + std::string(part);
         return name + (kind.epilogue == Epilogue::kAdd ? "_add" : "");
     });
+
+// The fuzzer (tests/fuzz/fuzz_routines.cpp) with a fixed seed.
+TEST(RoutineOracle, RandomKeysAndPlansGiveTheReferencesBits) {
+    RandomChooser choose(kSeed);
+    RoutineCoverage coverage;
+    for (int i = 0; i < 2000; ++i) ASSERT_EQ(check_routine(choose, coverage), "");
+    RecordProperty("coverage", to_string(coverage));
+    EXPECT_GT(coverage.keys.size(), 1500u);
+}
 
 // ---------------------------------------------------------------- planted bugs
 class PlantedRoutines : public testing::TestWithParam<unsigned> {
