@@ -50,7 +50,7 @@ SOME := $(if $(filter-out $(UNIT),$(ALL_ROOMS)),-$(subst $(eval) ,-,$(strip $(UN
 # Tests that need other assemblers and decoders are a program of their own.
 ORACLE_TESTS := $(filter-out %/routines_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
 UNIT_TESTS := $(filter-out $(ORACLE_TESTS),$(foreach room,$(UNIT),$(wildcard tests/unit/$(room)/*.cpp))) \
-	$(if $(filter emitter,$(UNIT)),tests/oracle/routine_case.cpp tests/oracle/routine_call.cpp)
+	$(if $(filter emitter,$(UNIT)),$(addprefix tests/oracle/routine_,case.cpp memory.cpp call.cpp))
 
 TOOLS := $(filter-out %_main.cpp,$(wildcard $(foreach room,$(ROOMS),$(room)/tools/*.cpp)))
 
@@ -166,13 +166,12 @@ run: deps-run
 # ---------------------------------------------------------------- tests
 .PHONY: test unit unit-san boot-tests check
 RESULTS := $(BUILD)/test-results
-TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/host/oracle-tests \
-	$(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe
+TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe
 
 # Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
 test: deps-test
 	$(Q)rm -rf $(RESULTS); mkdir -p $(RESULTS)
-	$(Q)$(MAKE) -j$(JOBS) iso host $(TEST_PROGRAMS)
+	$(Q)$(MAKE) -j$(JOBS) iso host $(TEST_PROGRAMS) $(BUILD)/host/oracle-tests
 	$(Q)failed=; for stage in unit unit-san oracle-tests boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
 	tests/summary.sh $(RESULTS) || failed="$$failed summary"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi

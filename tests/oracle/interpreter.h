@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "tests/oracle/routine_case.h"
+#include "tests/oracle/routine_memory.h"
 
 namespace bareflow {
 

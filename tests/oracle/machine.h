@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/oracle/routine_case.h"
+#include "tests/oracle/routine_memory.h"
 
 namespace bareflow {
 

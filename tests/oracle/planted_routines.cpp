@@ -70,6 +70,10 @@ class PlantedAssembler : public InstructionSet<PlantedAssembler> {
         constexpr bool kWholeStore = form == Form::movups_store || form == Form::vmovups_store;
         if constexpr (kWhole || kWholeStore) return moved<form>(tiny_detail::as_rm(operands)...);
         if constexpr (form == Form::movss || form == Form::vbroadcastss) return float_loaded(operands...);
+        if constexpr (form == Form::vmovhlps || form == Form::vmovshdup) return reordered(operands...);
+        if constexpr (form == Form::vxorps) {
+            if (has(RoutineBug::kEvexInAvx2)) return a_.vpxord(operands...), true;
+        }
         if constexpr (form == Form::xorps || form == Form::vxorps || form == Form::vpxord)
             return has(RoutineBug::kAccumulatorNotZeroed) && std::get<0>(all).id() % 16 == 0;
         if constexpr (form == Form::vfmadd231ps) {
@@ -107,6 +111,16 @@ class PlantedAssembler : public InstructionSet<PlantedAssembler> {
         if (!has(RoutineBug::kPointerOneFloatFar) || target.id() != kWeights) return false;
         a_.add(target, value + 4);
         return true;
+    }
+    /// (0 + 1) + (2 + 3) instead of (0 + 2) + (1 + 3).
+    bool reordered(Xmm to, Xmm, Xmm from) {
+        if (has(RoutineBug::kSumsInOtherOrder)) a_.vmovshdup(to, from);
+        return has(RoutineBug::kSumsInOtherOrder);
+    }
+    bool reordered(Vec to, VecMem from) {
+        const Xmm other = xmm(to.id());
+        if (has(RoutineBug::kSumsInOtherOrder)) a_.vmovhlps(other, other, xmm(from.id()));
+        return has(RoutineBug::kSumsInOtherOrder);
     }
     bool remainder_dropped() {
         if (!has(RoutineBug::kRemainderStepMissing) || !after_loop_) return false;
@@ -212,7 +226,9 @@ std::string_view name_of(RoutineBug bug) {
                                                   "mul and add for fma",
                                                   "store for add, add for store",
                                                   "another shuffle",
-                                                  "the lower half for the upper"};
+                                                  "the lower half for the upper",
+                                                  "the last four lanes added in another order",
+                                                  "an EVEX instruction in an AVX2 routine"};
     static_assert(std::size(kNames) == static_cast<unsigned>(RoutineBug::kCount));
     return kNames[static_cast<unsigned>(bug)];
 }

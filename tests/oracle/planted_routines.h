@@ -32,6 +32,8 @@ enum class RoutineBug : uint8_t {
     kOtherEpilogue,
     kOtherShuffle,
     kLowerHalfExtracted,
+    kSumsInOtherOrder,
+    kEvexInAvx2,
     kCount
 };
 std::string_view name_of(RoutineBug bug);

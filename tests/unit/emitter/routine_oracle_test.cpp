@@ -54,14 +54,8 @@ TEST_P(RoutineKinds, GiveTheReferencesBitsInTheInterpreter) {
     }
     EXPECT_GT(steps, 0u);
 }
-INSTANTIATE_TEST_SUITE_P(
-    Each, RoutineKinds, testing::Range(size_t{0}, all_kinds().size()), [](const auto& param) {
-        const CaseKind& kind = all_kinds()[param.param];
-        std::string name(name_of(kind.operation));
-        for (const std::string_view part : {name_of(kind.isa), name_of(kind.numerics), name_of(kind.type)})
-            name += "_" + std::string(part);
-        return name + (kind.epilogue == Epilogue::kAdd ? "_add" : "");
-    });
+INSTANTIATE_TEST_SUITE_P(Each, RoutineKinds, testing::Range(size_t{0}, all_kinds().size()),
+                         [](const auto& param) { return name_of(all_kinds()[param.param]); });
 
 // The fuzzer (tests/fuzz/fuzz_routines.cpp) with a fixed seed.
 TEST(RoutineOracle, RandomKeysAndPlansGiveTheReferencesBits) {

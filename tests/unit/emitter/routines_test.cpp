@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "emitter/routine_emitter.h"
-#include "tests/oracle/routine_case.h"
+#include "tests/oracle/routine_memory.h"
 
 namespace bareflow {
 namespace {
@@ -34,14 +34,8 @@ TEST_P(RoutinesTest, GiveTheReferencesBits) {
     }
 }
 
-std::string name_of_kind(const testing::TestParamInfo<size_t>& info) {
-    const CaseKind& kind = all_kinds()[info.param];
-    std::string name(name_of(kind.operation));
-    for (const std::string_view part : {name_of(kind.isa), name_of(kind.numerics), name_of(kind.type)})
-        name += "_" + std::string(part);
-    return name + (kind.epilogue == Epilogue::kAdd ? "_add" : "");
-}
-INSTANTIATE_TEST_SUITE_P(Each, RoutinesTest, testing::ValuesIn(kinds_of_this_cpu()), name_of_kind);
+INSTANTIATE_TEST_SUITE_P(Each, RoutinesTest, testing::ValuesIn(kinds_of_this_cpu()),
+                         [](const auto& param) { return name_of(all_kinds()[param.param]); });
 
 // What this CPU cannot run can still be made on it: every key and plan must be encodable, large sizes too.
 TEST(Routines, AreEncodableForEveryIsaWhetherThisCpuHasItOrNot) {
