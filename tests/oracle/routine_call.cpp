@@ -193,6 +193,11 @@ std::string broken_promise(const CallState& state, Isa isa) {
     return {};
 }
 
+/// A function of its own: no variable of the caller lives across the jump back.
+[[gnu::noinline]] void call_until_fault() {
+    if (sigsetjmp(after_fault, 1) == 0) bareflow_call_with_poison();
+}
+
 }  // namespace
 
 CallOutcome call_poisoned(Routine routine, const void* arguments, Isa isa) {
@@ -205,7 +210,7 @@ CallOutcome call_poisoned(Routine routine, const void* arguments, Isa isa) {
     fault_signal = 0;
     fault_address = 0;
     const FaultGuard guard;
-    if (sigsetjmp(after_fault, 1) == 0) bareflow_call_with_poison();
+    call_until_fault();
     CallOutcome outcome;
     outcome.fault_signal = fault_signal;
     outcome.fault_address = fault_address;
