@@ -1,6 +1,7 @@
 #include "tests/oracle/routine_memory.h"
 
 #include <bit>
+#include <cstdio>
 #include <cstring>
 
 #include "arch/base/float16.h"
@@ -14,6 +15,12 @@ constexpr uint32_t kPoisonBits = 0x7FA0'BAD1;  ///< a signalling NaN
 
 const ReferenceKernels& reference(NumericClass numerics) {
     return numerics == NumericClass::kFma ? kFmaKernels : kMulAddKernels;
+}
+
+std::string exact(float value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.9g", static_cast<double>(value));
+    return text;
 }
 
 }  // namespace
@@ -198,8 +205,8 @@ std::string RoutineMemory::difference() const {
                 if (tensor.use == Tensor::Use::kScratch && i % case_.stride < case_.positions) continue;
                 const float wanted = reinterpret_cast<const float*>(tensor.wanted.data())[i];
                 if (std::bit_cast<uint32_t>(got[i]) == std::bit_cast<uint32_t>(wanted)) continue;
-                return std::string(tensor.name) + "[" + std::to_string(i) + "] is " + std::to_string(got[i]) +
-                       ", the reference has " + std::to_string(wanted);
+                return std::string(tensor.name) + "[" + std::to_string(i) + "] is " + exact(got[i]) +
+                       ", the reference has " + exact(wanted);
             }
         }
         if (!tensor.memory->canaries_live()) return std::string("wrote outside of ") + tensor.name;
