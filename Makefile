@@ -49,7 +49,8 @@ UNIT := $(ALL_ROOMS)
 SOME := $(if $(filter-out $(UNIT),$(ALL_ROOMS)),-$(subst $(eval) ,-,$(strip $(UNIT))))
 # Tests that need other assemblers and decoders are a program of their own.
 ORACLE_TESTS := $(filter-out %/routines_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
-UNIT_TESTS := $(filter-out $(ORACLE_TESTS),$(foreach room,$(UNIT),$(wildcard tests/unit/$(room)/*.cpp)))
+UNIT_TESTS := $(filter-out $(ORACLE_TESTS),$(foreach room,$(UNIT),$(wildcard tests/unit/$(room)/*.cpp))) \
+	$(if $(filter emitter,$(UNIT)),$(addprefix tests/oracle/routine_,case.cpp memory.cpp call.cpp))
 
 TOOLS := $(filter-out %_main.cpp,$(wildcard $(foreach room,$(ROOMS),$(room)/tools/*.cpp)))
 
@@ -172,8 +173,8 @@ TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) 
 # Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
 test: deps-test
 	$(Q)rm -rf $(RESULTS); mkdir -p $(RESULTS)
-	$(Q)$(MAKE) -j$(JOBS) iso host $(TEST_PROGRAMS)
-	$(Q)failed=; for stage in unit unit-san boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
+	$(Q)$(MAKE) -j$(JOBS) iso host $(TEST_PROGRAMS) $(BUILD)/host/oracle-tests
+	$(Q)failed=; for stage in unit unit-san oracle-tests boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
 	tests/summary.sh $(RESULTS) || failed="$$failed summary"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 unit: $(BUILD)/host/unit-tests$(SOME)
@@ -208,17 +209,15 @@ size-report: $(BUILD)/bareflow.elf
 	$(Q)tests/bench/size_report.sh $(BUILD)/bareflow.debug.elf
 
 # ---------------------------------------------------------------- set-up and help
-.PHONY: deps deps-run deps-test deps-check deps-oracle deps-fuzz help clean
-deps: deps-run deps-test deps-check deps-oracle deps-fuzz deps-bench
+.PHONY: deps deps-run deps-test deps-check deps-fuzz help clean
+deps: deps-run deps-test deps-check deps-fuzz deps-bench
 deps-run:
 	$(call install,$(RUN_PACKAGES))
 deps-test:
-	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES))
+	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES) $(ORACLE_PACKAGES))
 deps-check:
 	$(call install,$(CHECK_PACKAGES))
-deps-oracle:
-	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES) $(ORACLE_PACKAGES))
-deps-fuzz: deps-oracle
+deps-fuzz: deps-test
 	$(call install,$(FUZZ_PACKAGES))
 # Installs what is missing, and says so first; as root, or with sudo.
 define install
@@ -234,14 +233,14 @@ endef
 
 help:
 	@echo 'make run          set up, build, boot in QEMU, and write stories with you'
-	@echo 'make test         set up, build, and run every test (unit, sanitizers, QEMU boots)'
+	@echo 'make test         set up, build, and run every test (unit, sanitizers, oracles, QEMU boots)'
 	@echo 'make all          the kernel and the host programs, under $(BUILD)/'
 	@echo 'make iso          $(BUILD)/bareflow.iso: boots by BIOS and UEFI'
 	@echo 'make unit         host unit tests only; UNIT=mm for one room'
 	@echo 'make unit-san     the same under AddressSanitizer and UBSan'
 	@echo 'make boot-tests   the QEMU tests only'
-	@echo 'make oracle-tests every instruction form against asmjit, xbyak and Zydis (make deps-oracle first)'
-	@echo 'make fuzz         libFuzzer on the assemblers; FUZZ_SECONDS=60 (make deps-fuzz first)'
+	@echo 'make oracle-tests instructions and routines against asmjit, xbyak, Zydis and an interpreter'
+	@echo 'make fuzz         libFuzzer on assemblers and routines; FUZZ_SECONDS=60 (make deps-fuzz first)'
 	@echo 'make check        format, layering, shell scripts'
 	@echo 'make bench        emitted routines beside limits, hand-written code and other libraries (bareflow-bench)'
 	@echo 'make bench-boot   time from the start of QEMU to the first token'

@@ -87,8 +87,9 @@ uint32_t RoutineOperators::matvec_argmax(float* y, const TensorView& w, const fl
 uint32_t RoutineOperators::argmax(const float* values, size_t n) {
     RoutineKey key = key_for(Operation::kArgmax);
     key.n = static_cast<uint32_t>(n);
-    ArgmaxArguments arguments{0, values};
-    return run(key, &arguments) ? static_cast<uint32_t>(arguments.result) : reference_.argmax(values, n);
+    uint64_t index = 0;
+    const ArgmaxArguments arguments{&index, values};
+    return run(key, &arguments) ? static_cast<uint32_t>(index) : reference_.argmax(values, n);
 }
 void RoutineOperators::softmax(float* values, size_t n) {
     RoutineKey key = key_for(Operation::kSoftmax);

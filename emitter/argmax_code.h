@@ -153,7 +153,8 @@ class ArgmaxRoutine {
         }
         for (unsigned i = whole; i < key_.n; ++i) argmax_.include(x86::ptr(kValues, int64_t{i} * 4), kValue);
         argmax_.find_first(kValues, kIndex, x86::rax, key_.n);
-        a_.mov(x86::ptr(x86::rdi, offsetof(ArgmaxArguments, result)), kIndex);
+        a_.mov(kValues, x86::ptr(x86::rdi, offsetof(ArgmaxArguments, index)));
+        a_.mov(x86::ptr(kValues), kIndex);
         code_.leave();
         pool_.place();
     }

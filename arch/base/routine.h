@@ -102,7 +102,7 @@ struct AttentionArguments {
     uint64_t score_stride;
 };
 struct ArgmaxArguments {
-    uint64_t result;
+    uint64_t* index;  // of the largest, written
     const float* values;  // (n)
 };
 struct SoftmaxArguments {

@@ -79,15 +79,6 @@ std::string check_small_buffer(const Program& program, Assemble under_test, size
 
 }  // namespace
 
-uint32_t ByteChooser::below(uint32_t limit) {
-    uint32_t value = 0;
-    for (uint64_t reach = 1; reach < limit && !bytes_.empty(); reach <<= 8) {
-        value = (value << 8) | bytes_.front();
-        bytes_ = bytes_.subspan(1);
-    }
-    return value % limit;
-}
-
 unsigned Coverage::forms() const {
     return static_cast<unsigned>(std::ranges::count_if(by_form, [](uint64_t n) { return n != 0; }));
 }

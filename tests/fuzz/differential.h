@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <random>
 #include <span>
 #include <string>
 
@@ -11,26 +10,6 @@
 #include "tests/oracle/program.h"
 
 namespace bareflow::x86 {
-
-class RandomChooser : public Chooser {
- public:
-    explicit RandomChooser(uint32_t seed) : engine_(seed) {}
-    uint32_t below(uint32_t limit) override { return static_cast<uint32_t>(engine_() % limit); }
-
- private:
-    std::mt19937 engine_;
-};
-
-/// Choices from a fuzzer's bytes; zero when they are used up.
-class ByteChooser : public Chooser {
- public:
-    explicit ByteChooser(std::span<const uint8_t> bytes) : bytes_(bytes) {}
-    uint32_t below(uint32_t limit) override;
-    bool empty() const { return bytes_.empty(); }
-
- private:
-    std::span<const uint8_t> bytes_;
-};
 
 /// How much was tried.
 struct Coverage {

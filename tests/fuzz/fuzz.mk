@@ -6,10 +6,9 @@ FUZZ_LLVM := $(if $(shell command -v clang++-19),19,14)
 FUZZ_CXX := clang++-$(FUZZ_LLVM)
 FUZZ_FLAGS := -std=c++20 -O1 -g -I. -MMD -MP -Wall -Wextra -Wno-unused-command-line-argument -fno-omit-frame-pointer \
 	-ffp-contract=off -fno-pic -fno-pie -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
-# The emitter's own code, instrumented; routines' generators come with those who fuzz them.
-FUZZ_TARGETS := fuzz_instructions fuzz_labels
-FUZZ_COMMON := $(ORACLE_SOURCES) tests/fuzz/llvm_decoder.cpp emitter/tiny_assembler.cpp emitter/asmjit_assembler.cpp \
-	arch/host/panic.cpp $(wildcard arch/base/*.cpp)
+# The emitter's own code, instrumented.
+FUZZ_TARGETS := fuzz_instructions fuzz_labels fuzz_routines
+FUZZ_COMMON := $(ORACLE_SOURCES) $(ORACLE_TESTED) tests/fuzz/llvm_decoder.cpp arch/host/panic.cpp
 FUZZ_OBJECTS := $(FUZZ_COMMON:%.cpp=$(BUILD)/fuzz/%.o)
 FUZZ_LIBRARIES = $(ORACLE_LIBRARIES) -L/usr/lib/llvm-$(FUZZ_LLVM)/lib -lLLVM-$(FUZZ_LLVM) $(BUILD)/libm.o
 

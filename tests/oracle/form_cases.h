@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/oracle/chooser.h"
 #include "tests/oracle/program.h"
 
 namespace bareflow::x86 {
@@ -43,19 +44,6 @@ struct FormInfo {
 /// All rows of instructions.inc.
 const std::vector<FormInfo>& all_forms();
 const FormInfo& info_of(Form form);
-
-/// A source of choices: a random generator, or a fuzzer's bytes.
-class Chooser {
- public:
-    virtual ~Chooser() = default;
-    /// 0 to limit - 1.
-    virtual uint32_t below(uint32_t limit) = 0;
-    bool one_in(uint32_t n) { return below(n) == 0; }
-    template <typename T>
-    const T& pick(const std::vector<T>& from) {
-        return from[below(static_cast<uint32_t>(from.size()))];
-    }
-};
 
 /// Legal operands of `form`. `label`: a label that memory and jumps may use, or one that does not exist.
 Operands choose_operands(const FormInfo& form, Chooser& choose, Label label);
