@@ -16,6 +16,11 @@ struct ExponentialScratch {
 template <typename A>
 void emit_exponential(VectorCode<A>& code, ConstantPool<A>& pool, unsigned result,
                       const ExponentialScratch& s) {
+    role(code.a, code.reg(result), "e^x");
+    role(code.a, code.reg(s.x), "x");
+    role(code.a, code.reg(s.shifted), "x/ln2 + magic");
+    role(code.a, code.reg(s.constant), "constant");
+    role(code.a, code.reg(s.n), "n");
     // Clamped with the constant as the first operand, so that NaN stays NaN.
     code.broadcast(s.constant, pool.at(kExpHighest));
     code.minimum(s.constant, s.constant, result);
