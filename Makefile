@@ -19,6 +19,7 @@ TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
 CHECK_PACKAGES := clang-format-14 shellcheck
 # Oracles of the assemblers, and what the fuzzers are built with.
 ORACLE_PACKAGES := libxbyak-dev libzydis-dev dpkg-dev
+EMIT_PACKAGES := $(ORACLE_PACKAGES)
 FUZZ_PACKAGES := clang-19 libclang-rt-19-dev llvm-19-dev
 
 # ---------------------------------------------------------------- compilers and flags
@@ -51,7 +52,8 @@ SOME := $(if $(filter-out $(UNIT),$(ALL_ROOMS)),-$(subst $(eval) ,-,$(strip $(UN
 ORACLE_TESTS := $(filter-out %/routines_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
 UNIT_TESTS := $(filter-out $(ORACLE_TESTS),$(foreach room,$(UNIT),$(wildcard tests/unit/$(room)/*.cpp)))
 
-TOOLS := $(filter-out %_main.cpp,$(wildcard $(foreach room,$(ROOMS),$(room)/tools/*.cpp)))
+# emitter/tools is a program of its own, with packages of its own: emitter/tools/emit.mk.
+TOOLS := $(filter-out %_main.cpp emitter/tools/%,$(wildcard $(foreach room,$(ROOMS),$(room)/tools/*.cpp)))
 
 PORTABLE_OBJECTS := $(PORTABLE:%.cpp=$(BUILD)/kernel/%.o) $(BUILD)/libm.o
 KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL)))
@@ -250,7 +252,7 @@ help:
 clean:
 	rm -rf $(BUILD)
 
-# The emitter's assemblers against asmjit, xbyak and Zydis; fuzzers; emission speed.
-include emitter/asmjit.mk tests/oracle/oracle.mk tests/fuzz/fuzz.mk tests/bench/emission.mk
+# bareflow-emit; the emitter's assemblers against asmjit, xbyak and Zydis; fuzzers; emission speed.
+include emitter/asmjit.mk emitter/tools/emit.mk tests/oracle/oracle.mk tests/fuzz/fuzz.mk tests/bench/emission.mk
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
