@@ -59,6 +59,7 @@ PORTABLE_OBJECTS := $(PORTABLE:%.cpp=$(BUILD)/kernel/%.o) $(BUILD)/libm.o
 KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL)))
 HOST_OBJECTS := $(HOST:%.cpp=$(BUILD)/host/%.o)
 TOOL_OBJECTS := $(TOOLS:%.cpp=$(BUILD)/host/%.o)
+EMIT := $(BUILD)/host/bareflow-emit
 EMBEDDED_MODEL := $(BUILD)/model/embedded.wllm
 EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.
@@ -67,7 +68,8 @@ TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BU
 SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o
 
 .PHONY: all
-all: host kernel
+all: deps-emit
+	$(Q)$(MAKE) -j$(JOBS) host kernel $(EMIT)
 
 # ---------------------------------------------------------------- objects
 # Code that runs inside interrupts must leave the vector registers of the interrupted code alone.
@@ -165,15 +167,16 @@ run: deps-run
 	$(Q)iso/boot.sh --temp 0.8 --top-p 0.9
 
 # ---------------------------------------------------------------- tests
-.PHONY: test unit unit-san boot-tests check
+.PHONY: test unit unit-san emit-tests boot-tests check
 RESULTS := $(BUILD)/test-results
-TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe
+TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe \
+	$(EMIT) $(BUILD)/host/emit-tests
 
 # Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
 test: deps-test
 	$(Q)rm -rf $(RESULTS); mkdir -p $(RESULTS)
 	$(Q)$(MAKE) -j$(JOBS) iso host $(TEST_PROGRAMS)
-	$(Q)failed=; for stage in unit unit-san boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
+	$(Q)failed=; for stage in unit unit-san emit-tests boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
 	tests/summary.sh $(RESULTS) || failed="$$failed summary"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 unit: $(BUILD)/host/unit-tests$(SOME)
@@ -213,7 +216,7 @@ deps: deps-run deps-test deps-check deps-oracle deps-fuzz
 deps-run:
 	$(call install,$(RUN_PACKAGES))
 deps-test:
-	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES))
+	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES) $(EMIT_PACKAGES))
 deps-check:
 	$(call install,$(CHECK_PACKAGES))
 deps-oracle:
@@ -237,6 +240,8 @@ help:
 	@echo 'make test         set up, build, and run every test (unit, sanitizers, QEMU boots)'
 	@echo 'make all          the kernel and the host programs, under $(BUILD)/'
 	@echo 'make iso          $(BUILD)/bareflow.iso: boots by BIOS and UEFI'
+	@echo 'make emit         $(BUILD)/host/bareflow-emit: any routine as object file, bytes or listing'
+	@echo 'make dump         what objdump sees of a routine; SHAPE=1x2048x2048 ISA=avx2 OP=project TYPE=f32 CLASS=fma'
 	@echo 'make unit         host unit tests only; UNIT=mm for one room'
 	@echo 'make unit-san     the same under AddressSanitizer and UBSan'
 	@echo 'make boot-tests   the QEMU tests only'

@@ -40,6 +40,8 @@ Result<void> annotate(EmittedRoutine& routine, std::span<uint8_t> room) {
 
 }  // namespace
 
+template void emit_routine(AnnotatedAssembler& a, const RoutineKey& key, const Plan& plan);
+
 std::span<RoutineMaker* const> all_makers() {
     static RoutineMaker* const makers[] = {&tiny_maker(), &asmjit_maker(), &xbyak_maker()};
     return makers;

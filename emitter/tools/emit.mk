@@ -1,20 +1,29 @@
 # bareflow-emit and `make dump`. A program that `make run` does not need, with packages of its own (xbyak, Zydis), so a
 # target of its own too. Included by the Makefile after emitter/asmjit.mk.
-EMIT := $(BUILD)/host/bareflow-emit
 EMIT_SOURCES := $(wildcard emitter/tools/*.cpp)
 EMIT_OBJECTS := $(EMIT_SOURCES:%.cpp=$(BUILD)/host/%.o)
 # xbyak is not ours to optimise.
 $(BUILD)/host/emitter/tools/emit_xbyak.o: EXTRA_FLAGS := -O1 -g0
 
-$(EMIT): $(EMIT_OBJECTS) $(BUILD)/kernel/emitter/asmjit_assembler.o $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(HOST_OBJECTS) $(ASMJIT_LIBRARY)
-	$(call say,LINK,$@)
-	$(Q)$(CXX) $(HOST_LINK) $(filter-out $(ASMJIT_LIBRARY),$^) $(ASMJIT_LIBRARY) -lZydis -lpthread -o $@
+EMIT_PARTS := $(BUILD)/kernel/emitter/asmjit_assembler.o $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(HOST_OBJECTS) $(ASMJIT_LIBRARY)
+EMIT_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/host/%.o,$(wildcard tests/unit/emit/*.cpp) $(filter-out %_main.cpp,$(EMIT_SOURCES)))
 
-.PHONY: emit dump deps-emit
+$(EMIT): $(EMIT_OBJECTS) $(EMIT_PARTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -lZydis -lpthread -o $@
+$(BUILD)/host/emit-tests: $(EMIT_TEST_OBJECTS) $(EMIT_PARTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -lZydis -lgtest_main -lgmock -lgtest -lpthread -o $@
+
+.PHONY: emit emit-tests dump deps-emit
 deps-emit:
 	$(call install,$(RUN_PACKAGES) $(EMIT_PACKAGES))
 emit: deps-emit
 	$(Q)$(MAKE) -j$(JOBS) $(EMIT)
+
+emit-tests: $(BUILD)/host/emit-tests
+	$(Q)mkdir -p $(RESULTS)
+	$(Q)$< --gtest_brief=1 --gtest_output=json:$(RESULTS)/emit.json
 
 # `make dump SHAPE=1x2048x2048 ISA=avx2 OP=project TYPE=f32 CLASS=fma PLAN=unroll=8`, or `make dump KEY=…`.
 OP := project
