@@ -19,7 +19,7 @@ $(BUILD)/host/emit-tests: $(EMIT_TEST_OBJECTS) $(EMIT_PARTS)
 deps-emit:
 	$(call install,$(RUN_PACKAGES) $(EMIT_PACKAGES))
 emit: deps-emit
-	$(Q)$(MAKE) -j$(JOBS) $(EMIT)
+	$(Q)$(MAKE) -s -j$(JOBS) $(EMIT)
 
 emit-tests: $(BUILD)/host/emit-tests
 	$(Q)mkdir -p $(RESULTS)

@@ -31,7 +31,7 @@ void declare(CLI::App& app, Arguments& arguments) {
     app.set_version_flag("--version", "bareflow-emit " + std::string(kVersion));
     app.add_option("KEY", arguments.keys, "what to emit, such as project_1x2048x2048_f32_fma_avx2");
     app.add_option("--plan", arguments.plan, "how, such as panels=4,unroll=8; default: the emitter chooses")
-        ->option_text("FIELD=N,…");
+        ->option_text("FIELD=N[,FIELD=N]");
     app.add_option("-o,--output", arguments.output, "file to write; default: standard output")
         ->option_text("FILE");
     app.add_option("--format", arguments.format,

@@ -81,7 +81,10 @@ std::string name_of(RegisterId reg) {
     return ZydisRegisterGetString(static_cast<ZydisRegister>(first + static_cast<int>(reg.id)));
 }
 
-std::string float_text(uint32_t bits) {
+/// A constant as the number that it is: a float, or the integer that its bits are where the float would be subnormal.
+std::string number_text(uint32_t bits) {
+    constexpr uint32_t kSmallestNormal = 0x0080'0000;
+    if (bits != 0 && bits < kSmallestNormal) return std::to_string(bits);
     char text[40];
     std::snprintf(text, sizeof text, "%.9g", static_cast<double>(std::bit_cast<float>(bits)));
     return text;
@@ -185,7 +188,7 @@ std::string Listing::comment(const Instruction& instruction, size_t at) {
         if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) tell(operand.reg.value);
         if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
         if (const std::optional<uint32_t> bits = constant(operand)) {
-            text += (text.empty() ? "" : ", ") + float_text(*bits);
+            text += (text.empty() ? "" : ", ") + number_text(*bits);
             continue;
         }
         tell(operand.mem.base);
@@ -230,7 +233,7 @@ void Listing::print_data(const DataRange& data) {
         out_ << FixedString<200>::formatted("  {:04x}  {:<24}  .long 0x{:08x}  ", at,
                                             hex(code().subspan(at, size)), word(at))
                     .view();
-        out_ << "                               ; " << float_text(word(at)) << '\n';
+        out_ << "                               ; " << number_text(word(at)) << '\n';
     }
 }
 
