@@ -64,7 +64,8 @@ class NameReader {
 
  private:
     std::string_view rest() const { return text_.substr(at_); }
-    Error wanted(std::string_view what) const {
+    // Out of line, here and below: an inlined error takes some hundred bytes, and this is in the kernel too.
+    [[gnu::noinline]] Error wanted(std::string_view what) const {
         return invalid("{} is wanted at character {} of key {}", what, at_ + 1, text_);
     }
     bool take(std::string_view word) {
@@ -84,21 +85,28 @@ class NameReader {
     /// One of `all` as the next part; `kind` is what they are, for the error.
     template <typename T, size_t count>
     Result<T> one_of(const T (&all)[count], std::string_view kind) {
-        FixedString<160> names;
-        for (const T value : all) {
-            if (take_part(name_of(value))) return T(value);
-            names.append_format("{}{}", names.empty() ? "" : ", ", name_of(value));
-        }
-        return wanted(FixedString<200>::formatted("_ and {} ({})", kind, names.view()));
+        std::string_view names[count];
+        for (size_t i = 0; i < count; ++i) names[i] = name_of(all[i]);
+        return T(all[TRY(index_of(names, kind))]);
     }
-    Result<const OperationNaming*> operation();
-    Result<uint32_t> number(const SizeNaming& size);
-    Result<void> sizes(std::string_view pattern, RoutineKey& key);
-    Result<float> eps();
+    [[gnu::noinline]] Result<size_t> index_of(std::span<const std::string_view> names, std::string_view kind);
+    [[gnu::noinline]] Result<const OperationNaming*> operation();
+    [[gnu::noinline]] Result<uint32_t> number(const SizeNaming& size);
+    [[gnu::noinline]] Result<void> sizes(std::string_view pattern, RoutineKey& key);
+    [[gnu::noinline]] Result<float> eps();
 
     std::string_view text_;
     size_t at_ = 0;
 };
+
+Result<size_t> NameReader::index_of(std::span<const std::string_view> names, std::string_view kind) {
+    FixedString<160> all;
+    for (size_t i = 0; i < names.size(); ++i) {
+        if (take_part(names[i])) return size_t{i};
+        all.append_format("{}{}", i == 0 ? "" : ", ", names[i]);
+    }
+    return wanted(FixedString<200>::formatted("_ and {} ({})", kind, all.view()));
+}
 
 /// The operation whose name is the longest that fits.
 Result<const OperationNaming*> NameReader::operation() {
