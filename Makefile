@@ -19,6 +19,7 @@ TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
 CHECK_PACKAGES := clang-format-14 shellcheck
 # Oracles of the assemblers, and what the fuzzers are built with.
 ORACLE_PACKAGES := libxbyak-dev libzydis-dev
+EMIT_PACKAGES := $(ORACLE_PACKAGES)
 FUZZ_PACKAGES := clang-19 libclang-rt-19-dev llvm-19-dev
 
 # ---------------------------------------------------------------- compilers and flags
@@ -52,7 +53,8 @@ ORACLE_TESTS := $(filter-out %/routines_test.cpp,$(wildcard tests/unit/emitter/*
 UNIT_TESTS := $(filter-out $(ORACLE_TESTS),$(foreach room,$(UNIT),$(wildcard tests/unit/$(room)/*.cpp))) \
 	$(if $(filter emitter,$(UNIT)),$(addprefix tests/oracle/routine_,case.cpp memory.cpp call.cpp))
 
-TOOLS := $(filter-out %_main.cpp,$(wildcard $(foreach room,$(ROOMS),$(room)/tools/*.cpp)))
+# emitter/tools is a program of its own, with packages of its own: emitter/tools/emit.mk.
+TOOLS := $(filter-out %_main.cpp emitter/tools/%,$(wildcard $(foreach room,$(ROOMS),$(room)/tools/*.cpp)))
 
 # Taken from by the linker where something refers to it.
 ASMJIT_LIBRARY := $(BUILD)/asmjit/libasmjit.a
@@ -60,6 +62,7 @@ PORTABLE_OBJECTS := $(PORTABLE:%.cpp=$(BUILD)/kernel/%.o) $(BUILD)/libm.o $(ASMJ
 KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL)))
 HOST_OBJECTS := $(HOST:%.cpp=$(BUILD)/host/%.o)
 TOOL_OBJECTS := $(TOOLS:%.cpp=$(BUILD)/host/%.o)
+EMIT := $(BUILD)/host/bareflow-emit
 EMBEDDED_MODEL := $(BUILD)/model/embedded.wllm
 EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.
@@ -68,7 +71,8 @@ TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BU
 SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
 
 .PHONY: all
-all: host kernel
+all: deps-emit
+	$(Q)$(MAKE) -j$(JOBS) host kernel $(EMIT)
 
 # ---------------------------------------------------------------- objects
 # Code that runs inside interrupts must leave the vector registers of the interrupted code alone.
@@ -76,23 +80,31 @@ $(BUILD)/kernel/arch/x86_64/interrupts.o $(BUILD)/kernel/arch/x86_64/local_apic.
 # The reference of the fma class: __builtin_fmaf must become the instruction.
 $(BUILD)/%/model/reference_fma.o: EXTRA_FLAGS := -mfma
 
-$(BUILD)/kernel/%.o: %.cpp Makefile
+# Changes when flags do, so that everything is compiled again then, and not whenever the Makefile changes.
+FLAGS_STAMP := $(BUILD)/flags
+FLAGS_TEXT := $(CXX) $(KERNEL_FLAGS) / $(HOST_FLAGS) / $(TEST_FLAGS) / $(SAN_FLAGS)
+.PHONY: FORCE
+$(FLAGS_STAMP): FORCE
+	@mkdir -p $(@D)
+	@echo '$(FLAGS_TEXT)' | cmp -s - $@ || echo '$(FLAGS_TEXT)' > $@
+
+$(BUILD)/kernel/%.o: %.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
 	$(Q)$(CXX) $(KERNEL_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
-$(BUILD)/kernel/%.o: %.S Makefile
+$(BUILD)/kernel/%.o: %.S $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,AS,$@)
 	$(Q)$(CXX) -I. -MMD -MP -g -c $< -o $@
-$(BUILD)/host/%.o: %.cpp Makefile
+$(BUILD)/host/%.o: %.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
 	$(Q)$(CXX) $(HOST_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
-$(BUILD)/host/tests/%.o: tests/%.cpp Makefile
+$(BUILD)/host/tests/%.o: tests/%.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
 	$(Q)$(CXX) $(TEST_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
-$(BUILD)/san/%.o: %.cpp Makefile
+$(BUILD)/san/%.o: %.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
 	$(Q)$(CXX) $(SAN_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
@@ -166,15 +178,16 @@ run: deps-run
 	$(Q)iso/boot.sh --temp 0.8 --top-p 0.9
 
 # ---------------------------------------------------------------- tests
-.PHONY: test unit unit-san boot-tests check
+.PHONY: test unit unit-san emit-tests boot-tests check
 RESULTS := $(BUILD)/test-results
-TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe
+TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe \
+	$(EMIT) $(BUILD)/host/emit-tests
 
 # Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
 test: deps-test
 	$(Q)rm -rf $(RESULTS); mkdir -p $(RESULTS)
 	$(Q)$(MAKE) -j$(JOBS) iso host $(TEST_PROGRAMS) $(BUILD)/host/oracle-tests
-	$(Q)failed=; for stage in unit unit-san oracle-tests boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
+	$(Q)failed=; for stage in unit unit-san oracle-tests emit-tests boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
 	tests/summary.sh $(RESULTS) || failed="$$failed summary"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 unit: $(BUILD)/host/unit-tests$(SOME)
@@ -210,7 +223,7 @@ size-report: $(BUILD)/bareflow.elf
 
 # ---------------------------------------------------------------- set-up and help
 .PHONY: deps deps-run deps-test deps-check deps-fuzz help clean
-deps: deps-run deps-test deps-check deps-fuzz deps-bench
+deps: deps-run deps-test deps-check deps-fuzz deps-bench deps-emit
 deps-run:
 	$(call install,$(RUN_PACKAGES))
 deps-test:
@@ -236,6 +249,8 @@ help:
 	@echo 'make test         set up, build, and run every test (unit, sanitizers, oracles, QEMU boots)'
 	@echo 'make all          the kernel and the host programs, under $(BUILD)/'
 	@echo 'make iso          $(BUILD)/bareflow.iso: boots by BIOS and UEFI'
+	@echo 'make emit         $(BUILD)/host/bareflow-emit: any routine as object file, bytes or listing'
+	@echo 'make dump         what objdump sees of a routine; SHAPE=1x2048x2048 ISA=avx2 OP=project TYPE=f32 CLASS=fma'
 	@echo 'make unit         host unit tests only; UNIT=mm for one room'
 	@echo 'make unit-san     the same under AddressSanitizer and UBSan'
 	@echo 'make boot-tests   the QEMU tests only'
@@ -251,7 +266,7 @@ help:
 clean:
 	rm -rf $(BUILD)
 
-# The emitter's assemblers against asmjit, xbyak and Zydis; fuzzers; emission speed.
-include emitter/asmjit.mk tests/oracle/oracle.mk tests/fuzz/fuzz.mk tests/bench/bench.mk
+# bareflow-emit; the emitter's assemblers and routines against oracles; fuzzers; bareflow-bench.
+include emitter/asmjit.mk emitter/tools/emit.mk tests/oracle/oracle.mk tests/fuzz/fuzz.mk tests/bench/bench.mk
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -3,6 +3,7 @@
 #include "arch/base/line_editor.h"
 #include "arch/base/text.h"
 #include "arch/base/version.h"
+#include "arch/routine_dump.h"
 #include "arch/routine_engine.h"
 #include "model/chat.h"
 
@@ -29,7 +30,7 @@ class StoryWriter final : public TextListener {
 
 class Machine final : public ChatMachine {
  public:
-    explicit Machine(Platform& platform) : platform_(platform) {}
+    Machine(Platform& platform, const RoutineCache* routines) : platform_(platform), routines_(routines) {}
 
     Report cpu_report() override {
         return Report::formatted("{}\n{}\n", platform_.cpu_name(), describe(platform_.cpu()).view());
@@ -49,9 +50,13 @@ class Machine final : public ChatMachine {
         return report;
     }
     uint64_t random_seed() override { return platform_.entropy(); }
+    void dump_routines(std::string_view key, TextListener& out) override {
+        bareflow::dump_routines(routines_, key, out);
+    }
 
  private:
     Platform& platform_;
+    const RoutineCache* routines_;
 };
 
 /// Opens the first candidate that can be used. Its error if there was but one; the last one's otherwise.
@@ -107,9 +112,9 @@ Result<void> write_one_story(Platform& platform, const Options& options, Session
     return {};
 }
 
-Result<void> chat(Platform& platform, const Options& options, Session& session) {
+Result<void> chat(Platform& platform, const Options& options, const RoutineEngine& engine, Session& session) {
     LineEditor editor = TRY(LineEditor::make(platform.terminal(), platform.allocator()));
-    Machine machine(platform);
+    Machine machine(platform, engine.cache());
     Chat(platform.terminal(), editor, session, options, machine).run();
     return {};
 }
@@ -170,7 +175,7 @@ Result<void> run(Platform& platform, const Options& options, std::span<const Mod
     TRY(open_model(platform, options, candidates, chatting, engine, session));
     session.seed(options.sampling.random_seed ? platform.entropy() : options.sampling.seed);
     Result<void> done =
-        chatting ? chat(platform, options, session) : write_one_story(platform, options, session);
+        chatting ? chat(platform, options, engine, session) : write_one_story(platform, options, session);
     log_statistics(platform, session, engine, embedded_bytes(candidates));
     return done;
 }

@@ -80,9 +80,7 @@ uint32_t RoutineOperators::matvec_argmax(float* y, const TensorView& w, const fl
     key.epilogue = Epilogue::kArgmax;
     uint64_t index = 0;
     const ProjectArguments arguments{y, w.data, x, &index};
-    if (run(key, &arguments)) return static_cast<uint32_t>(index);
-    matvec(y, w, x);
-    return argmax(y, w.rows);
+    return run(key, &arguments) ? static_cast<uint32_t>(index) : reference_.matvec_argmax(y, w, x);
 }
 uint32_t RoutineOperators::argmax(const float* values, size_t n) {
     RoutineKey key = key_for(Operation::kArgmax);

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "emitter/constant_pool.h"
+#include "emitter/roles.h"
 #include "emitter/vector_code.h"
 
 namespace bareflow {
@@ -18,7 +19,10 @@ class ArgmaxCode {
     ArgmaxCode(VectorCode<A>& code, ConstantPool<A>& pool, unsigned best)
         : code_(code), pool_(pool), a_(code.a), best_(best) {}
 
-    void begin() { code_.broadcast(best_, pool_.at(-std::numeric_limits<float>::infinity())); }
+    void begin() {
+        role(a_, code_.reg(best_), "largest");
+        code_.broadcast(best_, pool_.at(-std::numeric_limits<float>::infinity()));
+    }
     /// maxps takes its second operand where either is NaN: what is in `value` is lost, not what was collected.
     void include(unsigned value) { code_.maximum_into(best_, value); }
     /// One float in memory; `scratch` is overwritten.
@@ -37,6 +41,10 @@ class ArgmaxCode {
         const unsigned lanes = search_lanes();
         const unsigned whole = n / lanes * lanes;
         x86::Label found = a_.new_label(), done = a_.new_label();
+        role(a_, index, "index");
+        role(a_, bits, "equal lanes");
+        role(a_, found, "found");
+        role(a_, done, "index_known");
         a_.xor_(index.r32(), index.r32());
         if (whole != 0) {
             x86::Label again = a_.new_label();

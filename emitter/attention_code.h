@@ -30,6 +30,7 @@ class AttentionCode {
     void emit() {
         for (x86::Gp saved : {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14}) a_.push(saved);
         pool_.load_base();
+        name_registers();
         a_.mov(kQuery, x86::ptr(kArguments, offsetof(AttentionArguments, q)));
         a_.mov(kOut, x86::ptr(kArguments, offsetof(AttentionArguments, out)));
         a_.mov(kKeys, x86::ptr(kArguments, offsetof(AttentionArguments, keys)));
@@ -40,6 +41,8 @@ class AttentionCode {
         a_.mov(kInGroup.r32(), int64_t{group()});
 
         x86::Label head = a_.new_label(), same_group = a_.new_label();
+        role(a_, head, "next_head");
+        role(a_, same_group, "same_group");
         a_.bind(head);
         scores();
         softmax_.weights();
@@ -69,6 +72,26 @@ class AttentionCode {
                              kEnd = x86::r13;
     static constexpr int64_t kFloat = sizeof(float);
 
+    void name_registers() {
+        const struct {
+            x86::Gp reg;
+            std::string_view name;
+        } roles[] = {{kArguments, "arguments"},
+                     {kQuery, "q"},
+                     {kOut, "out"},
+                     {kKeys, "keys"},
+                     {kValues, "values"},
+                     {kPositions, "positions"},
+                     {kScores, "scores"},
+                     {kHeads, "heads left"},
+                     {kInGroup, "in group"},
+                     {kRow, "row"},
+                     {kIndex, "position"},
+                     {kTemporary, "temporary"},
+                     {kEnd, "end"}};
+        for (const auto& each : roles) role(a_, each.reg, "{}", each.name);
+    }
+
     unsigned group() const { return key_.num_heads / key_.num_kv_heads; }
     int32_t head_bytes() const { return static_cast<int32_t>(key_.head_size * kFloat); }
     int32_t row_bytes() const { return static_cast<int32_t>(key_.num_kv_heads * key_.head_size * kFloat); }
@@ -89,6 +112,11 @@ class AttentionCode {
     void scores() {
         constexpr unsigned kSums = 0, kLoaded = 8, kScratch = 9, kScale = 10, kKey = 11;
         SharedLanes<A> sums(code_, kSums);
+        for (unsigned i = 0; i < sums.count(); ++i) role(a_, code_.reg(sums.at(i)), "q.k");
+        role(a_, code_.reg(kLoaded), "q");
+        role(a_, code_.reg(kScratch), "scratch");
+        role(a_, code_.reg(kScale), "scale");
+        role(a_, code_.reg(kKey), "key");
         code_.broadcast(kScale, pool_.at(scale()));
         a_.mov(kRow, kKeys);
         loop_over_positions([&] {
@@ -134,6 +162,9 @@ class AttentionCode {
         for_each_piece([&](unsigned first, unsigned lanes) { pieces[count++] = {first, lanes}; });
         for (unsigned begin = 0; begin < count; begin += at_once) {
             const unsigned end = count - begin < at_once ? count : begin + at_once;
+            for (unsigned i = begin; i < end; ++i) role(a_, code_.reg(i - begin), "out[{}]", pieces[i].first);
+            role(a_, code_.reg(weight), "e^score");
+            role(a_, code_.reg(scratch), "scratch");
             for (unsigned i = begin; i < end; ++i) of_lanes(pieces[i].lanes).zero(i - begin);
             a_.mov(kRow, kValues);
             loop_over_positions([&] {
@@ -157,6 +188,7 @@ class AttentionCode {
     template <typename Body>
     void loop_over_positions(Body body) {
         x86::Label again = a_.new_label();
+        role(a_, again, "next_position");
         a_.xor_(kIndex.r32(), kIndex.r32());
         a_.bind(again);
         body();

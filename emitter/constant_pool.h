@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "emitter/instruction_set.h"
+#include "emitter/roles.h"
 
 namespace bareflow {
 
@@ -15,7 +16,11 @@ class ConstantPool {
     /// `base` holds the pool's address from load_base() to the end of the routine.
     ConstantPool(A& assembler, x86::Gp base) : a_(assembler), label_(assembler.new_label()), base_(base) {}
 
-    void load_base() { a_.lea(base_, x86::ptr(label_)); }
+    void load_base() {
+        role(a_, base_, "constants");
+        role(a_, label_, "constants");
+        a_.lea(base_, x86::ptr(label_));
+    }
 
     x86::Mem at(float value) { return at_bits(std::bit_cast<uint32_t>(value)); }
     x86::Mem at_bits(uint32_t bits) {

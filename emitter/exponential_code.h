@@ -16,6 +16,11 @@ struct ExponentialScratch {
 template <typename A>
 void emit_exponential(VectorCode<A>& code, ConstantPool<A>& pool, unsigned result,
                       const ExponentialScratch& s) {
+    role(code.a, code.reg(result), "e^x");
+    role(code.a, code.reg(s.x), "x");
+    role(code.a, code.reg(s.shifted), "x/ln2 + magic");
+    role(code.a, code.reg(s.constant), "constant");
+    role(code.a, code.reg(s.n), "n");
     // Clamped with the constant as the first operand, so that NaN stays NaN.
     code.broadcast(s.constant, pool.at(kExpHighest));
     code.minimum(s.constant, s.constant, result);
@@ -48,11 +53,15 @@ void emit_exponential(VectorCode<A>& code, ConstantPool<A>& pool, unsigned resul
 template <typename A>
 void emit_silu_multiply(VectorCode<A>& code, ConstantPool<A>& pool, unsigned gate, unsigned up,
                         unsigned result, const ExponentialScratch& s) {
+    role(code.a, code.reg(s.constant), "constant");
+    role(code.a, code.reg(result), "-gate");
     code.broadcast(s.constant, pool.at(-1.0f));
     code.multiply(result, gate, s.constant);
     emit_exponential(code, pool, result, s);
     code.broadcast(s.constant, pool.at(1.0f));
+    role(code.a, code.reg(result), "1 + e^-gate");
     code.add(result, result, s.constant);
+    role(code.a, code.reg(gate), "silu");
     code.divide(gate, gate, result);
     code.multiply(gate, gate, up);
 }

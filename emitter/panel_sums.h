@@ -6,6 +6,7 @@
 
 #include "arch/base/routine.h"
 #include "emitter/constant_pool.h"
+#include "emitter/roles.h"
 #include "emitter/vector_code.h"
 
 namespace bareflow {
@@ -47,6 +48,7 @@ class PanelSums {
         x_ = total;
         weights_ = x_ + 1;
         scratch_ = weights_ + weight_registers(block);
+        name_registers(block);
         for (unsigned i = 0; i < total; ++i) code_.zero(i);
 
         const unsigned unroll = unroll_ < k_ ? unroll_ : k_;
@@ -54,6 +56,7 @@ class PanelSums {
         int64_t advanced = 0;
         if (turns > 1) {
             x86::Label loop = a_.new_label();
+            role(a_, loop, "next_k");
             a_.mov(kCounter.r32(), int64_t{turns});
             a_.bind(loop);
             steps(block, unroll, true);
@@ -170,6 +173,25 @@ class PanelSums {
         a_.mulps(value, constant);
         a_.orps(value, special);
         a_.orps(value, sign);
+    }
+
+    void name_registers(const BlockShape& block) {
+        role(a_, kInput, "x");
+        role(a_, kCounter, "turns left");
+        for (unsigned row = 0; row < block.rows; ++row) {
+            for (unsigned source = 0; source < block.sources; ++source) {
+                const std::string_view matrix = block.sources == 1 ? "" : source == 0 ? "gate " : "up ";
+                role(a_, kWeights[source], "{}weights", matrix);
+                for (unsigned i = 0; i < block.panels * vectors_per_panel(); ++i) {
+                    const unsigned panel = i / vectors_per_panel(), v = i % vectors_per_panel();
+                    role(a_, code_.reg(accumulator(block, row, source, panel, v)), "{}sum {} of row {}",
+                         matrix, panel * kPanelRows + v * code_.lanes(), row);
+                }
+            }
+        }
+        role(a_, code_.reg(x_), "x[k]");
+        for (unsigned i = 0; i < weight_registers(block); ++i) role(a_, code_.reg(weights_ + i), "w");
+        for (unsigned i = 0; i < scratch_registers(); ++i) role(a_, code_.reg(scratch_ + i), "scratch");
     }
 
     /// Moves the pointers by `steps` of k.

@@ -65,14 +65,20 @@ class ProjectionCode {
                               {offsetof(QkvArguments, k), offsetof(QkvArguments, key), key_.kv_n, true},
                               {offsetof(QkvArguments, v), offsetof(QkvArguments, value), key_.kv_n, false}};
         pool_.load_base();
+        role(a_, kArguments, "arguments");
         a_.mov(kArguments, x86::rdi);
+        role(a_, PanelSums<A>::kInput, "x");
         a_.mov(PanelSums<A>::kInput, x86::ptr(kArguments, offsetof(QkvArguments, x)));
         for (const Part& part : parts) {
+            role(a_, kOutput, "{}", std::string_view("qkv").substr(static_cast<size_t>(&part - parts), 1));
+            role(a_, PanelSums<A>::kWeights[0], "weights");
             a_.mov(kOutput, x86::ptr(kArguments, static_cast<int64_t>(part.out)));
             a_.mov(PanelSums<A>::kWeights[0], x86::ptr(kArguments, static_cast<int64_t>(part.weights)));
             projection(part.n, 1, 1);
             if (part.rotated) {
                 a_.mov(kOutput, x86::ptr(kArguments, static_cast<int64_t>(part.out)));
+                role(a_, kCos, "cosines");
+                role(a_, kSin, "sines");
                 a_.mov(kCos, x86::ptr(kArguments, offsetof(QkvArguments, cos)));
                 a_.mov(kSin, x86::ptr(kArguments, offsetof(QkvArguments, sin)));
                 rotate_heads(part.n / key_.head_size);
@@ -91,10 +97,14 @@ class ProjectionCode {
 
     void load_pointers(size_t output, size_t input, const size_t (&weights)[2], unsigned sources) {
         pool_.load_base();
+        role(a_, kArguments, "arguments");
         a_.mov(kArguments, x86::rdi);
+        role(a_, kOutput, "y");
+        role(a_, PanelSums<A>::kInput, "x");
         a_.mov(kOutput, x86::ptr(kArguments, static_cast<int64_t>(output)));
         a_.mov(PanelSums<A>::kInput, x86::ptr(kArguments, static_cast<int64_t>(input)));
         for (unsigned i = 0; i < sources; ++i) {
+            role(a_, PanelSums<A>::kWeights[i], "{}weights", sources == 1 ? "" : i == 0 ? "gate " : "up ");
             a_.mov(PanelSums<A>::kWeights[i], x86::ptr(kArguments, static_cast<int64_t>(weights[i])));
         }
     }
@@ -112,6 +122,8 @@ class ProjectionCode {
         n_ = n;
         if (blocks > 1) {
             x86::Label loop = a_.new_label();
+            role(a_, loop, "next_block");
+            role(a_, kBlocks, "blocks left");
             a_.mov(kBlocks.r32(), int64_t{blocks});
             a_.bind(loop);
             block_of_panels({sources, plan_.panels, 1}, m, 0);
@@ -138,6 +150,8 @@ class ProjectionCode {
         block.rows = tile;
         if (tiles > 1) {
             x86::Label loop = a_.new_label();
+            role(a_, loop, "next_rows");
+            role(a_, kTiles, "tiles left");
             a_.mov(kTiles.r32(), int64_t{tiles});
             a_.bind(loop);
             tile_of_rows(block, partial);
@@ -195,6 +209,7 @@ class ProjectionCode {
     /// Stores (or adds) the first `count` lanes of a sum at `place` of the output.
     void put(unsigned sum, int64_t place, unsigned count, unsigned scratch) {
         const bool add = key_.epilogue == Epilogue::kAdd;
+        role(a_, code_.reg(scratch), "y");
         if (count == code_.lanes()) {
             if (add) {
                 code_.load(scratch, x86::ptr(kOutput, place));
@@ -236,6 +251,10 @@ class ProjectionCode {
         const unsigned step = lanes != 0 ? lanes : 2;
         VectorCode<A> narrow(a_, key_.isa, key_.numerics, lanes != 0 ? lanes * 4 : 16);
         x86::Label loop = a_.new_label();
+        role(a_, loop, "next_head");
+        role(a_, kBlocks, "heads left");
+        constexpr std::string_view kRoles[] = {"pairs", "rotated", "cos", "sin", "scratch", "signs"};
+        for (unsigned i = 0; i <= kSigns; ++i) role(a_, narrow.reg(i), "{}", kRoles[i]);
         a_.mov(kBlocks.r32(), int64_t{heads});
         load_signs(narrow);
         a_.bind(loop);
@@ -286,6 +305,7 @@ class ProjectionCode {
     void load_signs(VectorCode<A>& code) {
         if (!uses_signs_) signs_ = a_.new_label();
         uses_signs_ = true;
+        role(a_, signs_, "signs");
         code.load(kSigns, x86::ptr(signs_));
     }
     void place_signs() {

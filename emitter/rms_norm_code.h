@@ -18,14 +18,22 @@ class RmsNormCode {
     /// RmsNormArguments in rdi.
     void emit() {
         pool_.load_base();
+        role(a_, kX, "x");
+        role(a_, kWeight, "weight");
+        role(a_, kY, "y");
+        role(a_, kIndex, "bytes done");
         a_.mov(kX, x86::ptr(x86::rdi, offsetof(RmsNormArguments, x)));
         a_.mov(kWeight, x86::ptr(x86::rdi, offsetof(RmsNormArguments, weight)));
         a_.mov(kY, x86::ptr(x86::rdi, offsetof(RmsNormArguments, y)));
         SharedLanes<A> sums(code_, 0);
+        for (unsigned i = 0; i < sums.count(); ++i) role(a_, code_.reg(sums.at(i)), "sum");
+        role(a_, code_.reg(kValue), "x[i]");
+        role(a_, code_.reg(kScratch), "scratch");
         sums.zero();
         sum_squares(sums);
         sums.reduce(kScratch);
         inverse_root();
+        role(a_, code_.reg(kInverse), "1/rms");
         code_.broadcast_lane0(kInverse, 0);
         scale();
         code_.leave();
@@ -115,6 +123,7 @@ class RmsNormCode {
     template <typename Body>
     void loop(unsigned count, unsigned step, Body body) {
         x86::Label again = a_.new_label();
+        role(a_, again, "next_floats");
         a_.xor_(kIndex.r32(), kIndex.r32());
         a_.bind(again);
         body();

@@ -5,6 +5,7 @@
 #include "emitter/constant_pool.h"
 #include "emitter/exponential_code.h"
 #include "emitter/reduction_code.h"
+#include "emitter/roles.h"
 
 namespace bareflow {
 
@@ -23,11 +24,17 @@ class SoftmaxCode {
 
     /// values[i] = e^(values[i] - the largest of them)
     void weights() {
+        role(a_, code_.reg(kMaximum), "maximum");
+        role(a_, code_.reg(kValue), "value");
         maximum();
         SharedLanes<A> sums(code_, 0);
+        for (unsigned i = 0; i < sums.count(); ++i) role(a_, code_.reg(sums.at(i)), "sum of e^x");
         sums.zero();
         // Whole groups of 16, then one more with zeros where there are no values.
         x86::Label whole = a_.new_label(), tail = a_.new_label(), done = a_.new_label();
+        role(a_, whole, "next_16_values");
+        role(a_, tail, "tail_of_values");
+        role(a_, done, "all_values");
         a_.xor_(r_.index.r32(), r_.index.r32());
         a_.mov(r_.end, r_.count);
         a_.and_(r_.end, -static_cast<int32_t>(kSharedLanes));
@@ -51,6 +58,7 @@ class SoftmaxCode {
         a_.bind(done);
         sums.reduce(kScratch);
         const x86::Xmm sum = x86::xmm(0), inverse = x86::xmm(kInverseSum);
+        role(a_, inverse, "1/sum");
         if (code_.vex()) {
             a_.vmovss(inverse, pool_.at(1.0f));
             a_.vdivss(inverse, inverse, sum);
@@ -128,6 +136,10 @@ class SoftmaxRoutine {
 
     /// SoftmaxArguments in rdi.
     void emit() {
+        role(a_, kValues, "values");
+        role(a_, kCount, "count");
+        role(a_, kIndex, "index");
+        role(a_, kEnd, "end");
         pool_.load_base();
         a_.mov(kValues, x86::ptr(x86::rdi, offsetof(SoftmaxArguments, values)));
         a_.mov(kCount.r32(), int64_t{key_.n});

@@ -18,7 +18,7 @@ class Chat final : private TextListener {
           editor_(editor),
           session_(session),
           options_(options),
-          commands_(terminal, session, options_, machine) {}
+          commands_(terminal, session, options_, machine, *this) {}
 
     /// Talks until /quit, Ctrl-D or the end of input. Ctrl-C ends a story and comes back to the prompt; what is typed
     /// while one is written waits for the next prompt.

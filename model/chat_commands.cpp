@@ -25,6 +25,7 @@ constexpr Command kCommands[] = {
     {"repeat-penalty", "R", "make recent tokens less likely; 1: no penalty", "repeat-penalty"},
     {"seed", "N", "start the random choices anew from N; -1: from a random seed", "seed"},
     {"n", "N", "tokens to write in a story; -1: to its end", "n-predict"},
+    {"dump", "KEY", "a routine's machine code as hexadecimal; without KEY: which routines there are", ""},
     {"clear", "", "clear the screen", ""},
     {"quit", "", "end (as does Ctrl-D)", ""},
 };
@@ -64,6 +65,8 @@ ChatCommands::Outcome ChatCommands::run(std::string_view line) {
         print("/{} is no command; /help lists them\n", name);
     } else if (!command->option.empty()) {
         set(name, command->option, value);
+    } else if (name == "dump") {
+        machine_.dump_routines(value, long_output_);
     } else if (!value.empty()) {
         print("/{} takes no value\n", name);
     } else if (name == "help") {

@@ -15,6 +15,9 @@ class ChatMachine {
     virtual Report cpu_report() = 0;     ///< lines for /cpu
     virtual Report memory_report() = 0;  ///< lines for /mem
     virtual uint64_t random_seed() = 0;
+    /// /dump: the routine that `key` names as hexadecimal lines; with no key, what routines there are. Stops when the
+    /// listener asks for it.
+    virtual void dump_routines(std::string_view key, TextListener& out) = 0;
 
  protected:
     ~ChatMachine() = default;
@@ -24,9 +27,14 @@ class ChatCommands {
  public:
     enum class Outcome : uint8_t { kGoOn, kQuit };
 
-    /// Settings change `options` in place.
-    ChatCommands(Terminal& terminal, Session& session, Options& options, ChatMachine& machine)
-        : terminal_(terminal), session_(session), options_(options), machine_(machine) {}
+    /// Settings change `options` in place. `long_output` is where what may be long goes, and who can stop it.
+    ChatCommands(Terminal& terminal, Session& session, Options& options, ChatMachine& machine,
+                 TextListener& long_output)
+        : terminal_(terminal),
+          session_(session),
+          options_(options),
+          machine_(machine),
+          long_output_(long_output) {}
 
     /// Runs the command in `line`, which begins with a slash. Errors are written to the terminal.
     Outcome run(std::string_view line);
@@ -47,6 +55,7 @@ class ChatCommands {
     Session& session_;
     Options& options_;
     ChatMachine& machine_;
+    TextListener& long_output_;
 };
 
 }  // namespace bareflow

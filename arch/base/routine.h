@@ -4,15 +4,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 
 #include "arch/base/format.h"
+#include "arch/base/result.h"
 #include "arch/base/tensor.h"
 
 namespace bareflow {
 
 /// The vector instructions that a routine may use. Ordered: each contains the ones before it.
 enum class Isa : uint8_t { kScalar = 0, kSse2, kAvx2, kAvx512 };
+constexpr Isa kIsas[] = {Isa::kScalar, Isa::kSse2, Isa::kAvx2, Isa::kAvx512};
 
 enum class Operation : uint8_t {
     kProject = 1,  ///< y = W x, for m rows of x
@@ -102,7 +105,7 @@ struct AttentionArguments {
     uint64_t score_stride;
 };
 struct ArgmaxArguments {
-    uint64_t* index;  // of the largest, written
+    uint64_t* index;      // of the largest, written
     const float* values;  // (n)
 };
 struct SoftmaxArguments {
@@ -120,7 +123,45 @@ constexpr std::string_view name_of(Operation operation) {
     return kNames[static_cast<size_t>(operation)];
 }
 
+/// How an operation's keys are named: one row an operation, read by name_of() and by parse_key().
+struct OperationNaming {
+    Operation operation;
+    std::string_view sizes;  ///< capitals are fields (SizeNaming), all else stands for itself
+    bool has_weights;        ///< the weights' type is part of the name
+    bool has_eps;
+    std::string_view example;  ///< a key that is good for trying things out
+};
+/// A capital of OperationNaming::sizes.
+struct SizeNaming {
+    char letter;
+    uint32_t RoutineKey::*field;
+    std::string_view meaning;
+};
+std::span<const OperationNaming> operation_namings();
+std::span<const SizeNaming> size_namings();
+
 /// The symbol that stands for the key: "project_1x2048x2048_f32_fma_avx2", "qkv_1x288x288_kv288_h48_f16_fma_avx512".
+///
+///     OPERATION_SIZES[_eps…][_add][_TYPE[_rows]]_CLASS_ISA
+///
+/// What nearly every key has is left out: eps of 1e-5, results that are stored (not added), weights in panels. Another
+/// eps is written _eps1em6 where it is the float next to 10^-6 (1 to 9), else by its bits, _epsx3727c5ac: a name is an
+/// identifier. Fields that an operation does not use are not in its name.
 FixedString<96> name_of(const RoutineKey& key);
+/// The key that `name` is the name of: the exact inverse of name_of(). An error says what is wrong and where.
+Result<RoutineKey> parse_key(std::string_view name);
+
+/// A field of a plan as text has it: "panels=8".
+struct PlanField {
+    std::string_view name;
+    size_t offset, size;  ///< in Plan
+    uint32_t largest;
+    std::string_view meaning;
+};
+std::span<const PlanField> plan_fields();
+/// "panels=8,rows=1,unroll=4,vector=32,prefetch=512"
+FixedString<96> name_of(const Plan& plan);
+/// Reads any of these fields, in any order; those left out are 0. An empty text is the plan that leaves all open.
+Result<Plan> parse_plan(std::string_view text);
 
 }  // namespace bareflow

@@ -22,6 +22,10 @@ constexpr size_t kPanelRows = 16;
 /// What fixes a result's bits (DESIGN.md "Numbers are a contract"): every multiply-add is one fma, or a mul and an add.
 enum class NumericClass : uint8_t { kFma, kMulAdd };
 
+/// All of them, for what reads their names or lists them.
+constexpr ElementType kElementTypes[] = {ElementType::kF32, ElementType::kF16};
+constexpr NumericClass kNumericClasses[] = {NumericClass::kFma, NumericClass::kMulAdd};
+
 constexpr std::string_view name_of(ElementType type) { return type == ElementType::kF32 ? "f32" : "f16"; }
 constexpr std::string_view name_of(Layout layout) {
     return layout == Layout::kRowMajor ? "row-major" : "panels16";

@@ -10,7 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import harness  # noqa: E402  (the path is set above)
 
 COUNTS = harness.BUILD / "test-results" / "boot.txt"
-NEEDED = ("bareflow.iso", "bareflow.elf", "bareflow-test.elf", "host/bareflow", "host/bareflow-import")
+NEEDED = ("bareflow.iso", "bareflow.elf", "bareflow-test.elf", "host/bareflow", "host/bareflow-import", "host/bareflow-emit")
 
 
 def pytest_sessionstart():

@@ -17,6 +17,13 @@ struct FakeMachine final : ChatMachine {
     Report cpu_report() override { return Report("a fine processor\n"); }
     Report memory_report() override { return Report("a lot of memory\n"); }
     uint64_t random_seed() override { return 4711; }
+    void dump_routines(std::string_view key, TextListener& out) override {
+        for (int line = 0; line < 1000 && !out.stop_requested(); ++line) {
+            out.text("code of ");
+            out.text(key.empty() ? "all" : key);
+            out.text("\n");
+        }
+    }
 };
 
 struct ChatDesk : SessionDesk {
@@ -96,6 +103,18 @@ TEST(Chat, APromptThatIsTooLongIsAnErrorAndNotTheEnd) {
     ASSERT_TRUE(desk.open(4).ok());
     EXPECT_THAT(desk.talk("Once upon a time there was a big dog\r/mem\r"),
                 ::testing::AllOf(HasSubstr("more than the context's 4"), HasSubstr("a lot of memory")));
+}
+
+TEST(ChatCommands, DumpHandsItsKeyToTheMachineAndCanBeStopped) {
+    ChatDesk desk;
+    EXPECT_THAT(desk.talk("/dump\r"), HasSubstr("/dump\ncode of all\n"));
+    EXPECT_THAT(desk.talk("/dump  a_key \r"), HasSubstr("\ncode of a_key\n"));
+    ChatDesk impatient;
+    impatient.terminal.text_before = "code of all\ncode of all\n";
+    impatient.terminal.while_writing = "\x03";
+    const std::string& shown = impatient.talk("/dump\r/cpu\r");
+    EXPECT_THAT(shown, EndsWith("code of all\n> /cpu\na fine processor\n> \n"));
+    EXPECT_LT(shown.size(), 1000u);
 }
 
 TEST(ChatCommands, ShowAndSetEachSetting) {

@@ -1,0 +1,76 @@
+#include "arch/routine_dump.h"
+
+namespace bareflow {
+namespace {
+
+using State = RoutineCache::Entry::State;
+
+template <typename... Arguments>
+void print(TextListener& out, std::string_view pattern, const Arguments&... arguments) {
+    out.text(FixedString<400>::formatted(pattern, arguments...));
+}
+
+void list_routines(const RoutineCache& routines, TextListener& out) {
+    unsigned installed = 0;
+    for (const RoutineCache::Entry& entry : routines.entries()) {
+        if (entry.state != State::kInstalled) continue;
+        if (out.stop_requested()) return;
+        print(out, "{:>7} bytes  {}\n", entry.bytes, name_of(entry.key).view());
+        ++installed;
+    }
+    print(out, "{} routines installed, {} slower than the reference here, {} rejected.{}\n", installed,
+          routines.counts().slower, routines.counts().rejected,
+          installed != 0 ? " /dump KEY shows one's code." : "");
+}
+
+void print_code(const RoutineCache::Entry& entry, TextListener& out) {
+    constexpr uint32_t kBytesPerLine = 32;
+    print(out, "# {}: {} bytes, plan {}\n", name_of(entry.key).view(), entry.bytes,
+          name_of(entry.plan).view());
+    // The lines of nothing but hexadecimal digits, out of a saved terminal that may end its lines with CR LF.
+    print(out,
+          "# this text in FILE: tr -d '\\r' < FILE | grep -xE '[0-9a-f]+' | xxd -r -p > CODE; "
+          "objdump -D -b binary -m i386:x86-64 -M intel CODE\n");
+    const auto* code = reinterpret_cast<const uint8_t*>(entry.code);
+    for (uint32_t first = 0; first < entry.bytes; first += kBytesPerLine) {
+        if (out.stop_requested()) return out.text("[stopped]\n");
+        FixedString<2 * kBytesPerLine + 1> line;
+        for (uint32_t i = first; i < entry.bytes && i < first + kBytesPerLine; ++i)
+            line.append_format("{:02x}", code[i]);
+        line.append("\n");
+        out.text(line);
+    }
+}
+
+std::string_view why_not(State state) {
+    switch (state) {
+        case State::kSlower:
+            return "was made, but the reference is faster here and runs instead";
+        case State::kQuarantined:
+            return "was made and rejected; the log has a record routine_rejected";
+        case State::kEvicted:
+            return "had to make room for others, until it is wanted again";
+        case State::kEmpty:
+        case State::kInstalled:
+            break;
+    }
+    return "";
+}
+
+}  // namespace
+
+void dump_routines(const RoutineCache* routines, std::string_view key, TextListener& out) {
+    if (routines == nullptr)
+        return out.text("no routines: nothing is emitted with --jit off, --isa scalar, or on this CPU\n");
+    if (key.empty()) return list_routines(*routines, out);
+    Result<RoutineKey> wanted = parse_key(key);
+    if (!wanted.ok()) return print(out, "{}\n", wanted.error().message.view());
+    for (const RoutineCache::Entry& entry : routines->entries()) {
+        if (entry.state == State::kEmpty || !(entry.key == wanted.value())) continue;
+        if (entry.state == State::kInstalled) return print_code(entry, out);
+        return print(out, "{} {}\n", key, why_not(entry.state));
+    }
+    print(out, "there is no routine {}; /dump lists those there are (a story must have run)\n", key);
+}
+
+}  // namespace bareflow
