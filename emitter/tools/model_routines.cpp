@@ -115,7 +115,8 @@ Result<std::vector<RoutineKey>> keys_of_model(const std::string& path, NumericCl
     // One token at the first position asks for everything.
     Transformer transformer = TRY(Transformer::model_init(weights, operators, allocator, 1));
     const Logits logits = transformer.model_forward(0, 0);
-    operators.argmax(logits.values, weights.config.vocab_size);  // a sampler that changed the logits asks for it
+    operators.argmax(logits.values,
+                     weights.config.vocab_size);  // a sampler that changed the logits asks for it
     return keys;
 }
 
