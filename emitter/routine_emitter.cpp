@@ -32,6 +32,31 @@ unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows,
     return accumulators + best + std::max(loop, sources == 2 ? kActivation : 1u);
 }
 
+/// Blocks of equal size, as large as `largest` allows: so that no small block is left over, whose few sums wait for
+/// each other.
+unsigned balanced(unsigned total, unsigned largest) {
+    const unsigned blocks = (total + largest - 1) / largest;
+    return (total + blocks - 1) / blocks;
+}
+/// As many rows of x at a time as fit beside one panel (two where there are 32 registers): each weight that was loaded is
+/// used by all of them, and their sums hide the latency of the multiply-adds.
+unsigned preferred_rows(const RoutineKey& key, unsigned available, unsigned vectors) {
+    const unsigned panels = key.isa == Isa::kAvx512 ? 2 : 1;
+    unsigned rows = 1;
+    while (rows < key.m && registers_needed(key, panels, rows + 1, vectors) <= available) ++rows;
+    return balanced(key.m, rows);
+}
+/// With one row, some 12 sums: 8 hide the latency of two multiply-adds a cycle that take 4 each, more leave room for the
+/// loads of x.
+unsigned preferred_panels(const RoutineKey& key, unsigned available, unsigned rows, unsigned vectors) {
+    if (rows > 1) return key.isa == Isa::kAvx512 ? 2 : 1;
+    constexpr unsigned kChains = 12;
+    const unsigned sources = sources_of(key);
+    unsigned largest = std::max(1u, kChains / (vectors * sources));
+    while (largest > 1 && registers_needed(key, largest, 1, vectors) > available) --largest;
+    return balanced((key.n + kPanelRows - 1) / kPanelRows, largest);
+}
+
 }  // namespace
 
 bool can_emit(const RoutineKey& key) {
@@ -87,19 +112,13 @@ Plan complete_plan(const RoutineKey& key, const Plan& wanted) {
         plan.vector_bytes = static_cast<uint8_t>(widest);
     }
     plan.vector_bytes = static_cast<uint8_t>(std::min<unsigned>(plan.vector_bytes, widest));
-    // 16 accumulators would be 2 x 32 lanes: what follows keeps 8 to 12 chains in flight where registers allow.
     const unsigned vectors = static_cast<unsigned>(kPanelRows * sizeof(float)) / plan.vector_bytes;
     const unsigned available = vector_registers(key.isa);
-    const unsigned sources = sources_of(key);
-    constexpr unsigned kMaxPanels = 16, kMaxUnroll = 64;
-    constexpr unsigned kChains = 8, kUnroll = 4, kTileRows = 8;
-
-    unsigned rows = plan.rows != 0 ? plan.rows : kTileRows;
-    rows = std::clamp<unsigned>(rows, 1, key.m);
-    unsigned panels = plan.panels != 0 ? plan.panels
-                      : rows > 1       ? std::max(1u, 2 / sources)
-                                       : std::max(1u, kChains / (vectors * sources));
-    panels = std::clamp<unsigned>(panels, 1, kMaxPanels);
+    constexpr unsigned kMaxPanels = 16, kMaxUnroll = 64, kUnroll = 4;
+    unsigned rows =
+        std::clamp<unsigned>(plan.rows != 0 ? plan.rows : preferred_rows(key, available, vectors), 1, key.m);
+    unsigned panels = std::clamp<unsigned>(
+        plan.panels != 0 ? plan.panels : preferred_panels(key, available, rows, vectors), 1, kMaxPanels);
     while (registers_needed(key, panels, rows, vectors) > available && (panels > 1 || rows > 1)) {
         if (panels > 1 && (rows == 1 || panels >= 2 * rows)) {
             --panels;

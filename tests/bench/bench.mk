@@ -7,7 +7,7 @@ bench_objects = $(1:%=$(BUILD)/host/tests/bench/%.o)
 
 $(BENCH_OBJECTS): EXTRA_FLAGS := -O2
 $(call bench_objects,yardsticks_scalar): EXTRA_FLAGS := -O2 -fno-tree-vectorize
-$(call bench_objects,yardsticks_avx2): EXTRA_FLAGS := -O2 -mavx2 -mfma
+$(call bench_objects,yardsticks_avx2): EXTRA_FLAGS := -O3 -mavx2 -mfma
 $(call bench_objects,peers): EXTRA_FLAGS := -O3 -march=native -fopenmp -isystem /usr/include/eigen3
 
 .PHONY: bareflow-bench bench deps-bench

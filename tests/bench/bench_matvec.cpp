@@ -23,9 +23,11 @@ constexpr size_t kLargestCache = size_t{24} << 20;
 constexpr double kAtTheLimit = 0.9;
 constexpr double kTolerance = 1e-4;
 
-/// The best speed that the machine allows, as a fraction of what contestant `i` takes: the slower of load and arithmetic.
-Spread share_of_limit(const Contest& contest, size_t i, size_t load, size_t arithmetic) {
-    const Spread by_load = contest.ratio(i, load), by_arithmetic = contest.ratio(i, arithmetic);
+/// How close contestant `i` comes to the machine's limit: the best of the loads, or the arithmetic if that takes longer.
+/// `limits` are the first contestants: two loads, then the arithmetic.
+Spread share_of_limit(const Contest& contest, size_t i) {
+    const size_t load = contest.ns(0).median < contest.ns(1).median ? 0 : 1;
+    const Spread by_load = contest.ratio(i, load), by_arithmetic = contest.ratio(i, 2);
     return by_load.median > by_arithmetic.median ? by_load : by_arithmetic;
 }
 
@@ -46,14 +48,14 @@ void one_shape(Report& report, const Settings& settings, const Machine& machine,
     const auto weights = [&](const float* own) { return cold ? cold_weights.next() : own; };
 
     Contest contest;
-    const PureLoad pure_load(machine.isa);
+    const PureLoad one_stream(machine.isa, 1), four_streams(machine.isa, 4);
     const PureMultiplyAdd pure_multiply_add(machine.isa, machine.numerics);
-    const size_t bytes = p.weights() * sizeof(float) / PureLoad::kStep * PureLoad::kStep;
+    const size_t bytes = p.weights() * sizeof(float);
     const auto turns =
         static_cast<size_t>(2.0 * static_cast<double>(p.weights()) / pure_multiply_add.flops_a_turn());
-    const size_t load =
-        contest.add("limit: load", [&](size_t) { pure_load(weights(p.panels.get()), bytes); });
-    const size_t arithmetic = contest.add("limit: fma", [&](size_t) { pure_multiply_add(turns); });
+    contest.add("limit: load", [&](size_t) { one_stream(weights(p.panels.get()), bytes); });
+    contest.add("limit: 4 streams", [&](size_t) { four_streams(weights(p.panels.get()), bytes); });
+    contest.add("limit: fma", [&](size_t) { pure_multiply_add(turns); });
     const size_t seed = contest.add(
         "SEED AVX2", [&](size_t) { seed_avx2(p.y.get(), weights(p.by_columns.get()), p.x.get(), p.n, p.k); });
     const size_t rows = contest.add(
@@ -78,7 +80,7 @@ void one_shape(Report& report, const Settings& settings, const Machine& machine,
     std::printf(" %s, %.0f KiB, code %zu bytes\n", name.c_str(), static_cast<double>(p.weights()) * 4 / 1024,
                 routine.size());
     for (size_t i = 0; i < contest.size(); ++i) {
-        const Spread ns = contest.ns(i), share = share_of_limit(contest, i, load, arithmetic);
+        const Spread ns = contest.ns(i), share = share_of_limit(contest, i);
         std::printf("   %-16s %10.0f ns (%.0f-%.0f) %7.1f GFLOP/s %7.1f GB/s %5.0f%% of the limit\n",
                     contest.name(i).c_str(), ns.median, ns.low, ns.high, flops / ns.median,
                     flops * 2 / ns.median, share.median * 100);
@@ -90,9 +92,7 @@ void one_shape(Report& report, const Settings& settings, const Machine& machine,
                        {"share_of_limit", share.median}});
     }
     report.bar(name + ": emitted / SEED AVX2", contest.ratio(jit, seed), 1.5);
-    const auto at_limit = [&](size_t i) {
-        return share_of_limit(contest, i, load, arithmetic).median >= kAtTheLimit;
-    };
+    const auto at_limit = [&](size_t i) { return share_of_limit(contest, i).median >= kAtTheLimit; };
     report.bar(name + ": emitted / AVX2, 4 sums" + (at_limit(rows) ? " (at the limit)" : ""),
                contest.ratio(jit, rows), at_limit(rows) ? 0.97 : 1.15);
     size_t best = first_peer;

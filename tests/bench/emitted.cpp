@@ -9,18 +9,23 @@ namespace {
 
 unsigned widest(Isa isa) { return isa == Isa::kAvx512 ? 64 : isa == Isa::kAvx2 ? 32 : 16; }
 
-void emit_load_loop(x86::TinyAssembler& a, Isa isa) {
+/// rdi: the data, rsi: bytes of a stream, rdx: the distance of streams.
+void emit_load_loop(x86::TinyAssembler& a, Isa isa, unsigned streams, unsigned step) {
     const unsigned bytes = widest(isa);
     VectorCode<x86::TinyAssembler> code(a, isa, NumericClass::kMulAdd, bytes);
     const x86::Label loop = a.new_label();
     constexpr unsigned kRegisters = 8;
+    const x86::Gp bases[] = {x86::rdi, x86::rax, x86::rcx, x86::r8};
+    for (unsigned i = 1; i < streams; ++i) a.lea(bases[i], x86::ptr(bases[i - 1], x86::rdx, 1));
     a.align(32);
     a.bind(loop);
-    for (unsigned at = 0; at < PureLoad::kStep; at += bytes) {
-        code.load(at / bytes % kRegisters, x86::ptr(x86::rdi, static_cast<int64_t>(at)));
+    for (unsigned at = 0; at < step; at += bytes) {
+        for (unsigned i = 0; i < streams; ++i) {
+            code.load((at / bytes * streams + i) % kRegisters, x86::ptr(bases[i], static_cast<int64_t>(at)));
+        }
     }
-    a.add(x86::rdi, static_cast<int32_t>(PureLoad::kStep));
-    a.sub(x86::rsi, static_cast<int32_t>(PureLoad::kStep));
+    for (unsigned i = 0; i < streams; ++i) a.add(bases[i], static_cast<int32_t>(step));
+    a.sub(x86::rsi, static_cast<int32_t>(step));
     a.jnz(loop);
     code.leave();
 }
@@ -53,7 +58,8 @@ Code emit(const RoutineKey& key, const Plan& plan) {
     return Code([&](x86::TinyAssembler& a) { emit_routine(a, key, complete); });
 }
 
-PureLoad::PureLoad(Isa isa) : code_([isa](x86::TinyAssembler& a) { emit_load_loop(a, isa); }) {}
+PureLoad::PureLoad(Isa isa, unsigned streams)
+    : streams_(streams), code_([=](x86::TinyAssembler& a) { emit_load_loop(a, isa, streams, kStep); }) {}
 
 PureMultiplyAdd::PureMultiplyAdd(Isa isa, NumericClass numerics)
     : flops_(kChains * 2.0 * widest(isa) / sizeof(float)),

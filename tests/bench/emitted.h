@@ -57,16 +57,23 @@ Machine this_machine();
 /// A routine for the key with the plan that the emitter chooses (or `plan`, completed); exits if there is none.
 Code emit(const RoutineKey& key, const Plan& plan = {});
 
-/// Reads `bytes` (a multiple of 1 KiB) at `data` once, with the widest loads, and does nothing with them.
+/// Reads `bytes` at `data` once, with the widest loads, and does nothing with them: as one stream, or as four side by
+/// side, a quarter of the bytes apart, as routines read their panels. What is no multiple of 4 KiB stays unread.
 class PureLoad {
  public:
-    explicit PureLoad(Isa isa);
+    PureLoad(Isa isa, unsigned streams);
     void operator()(const void* data, size_t bytes) const {
-        code_.as<void (*)(const void*, size_t)>()(data, bytes);
+        const size_t of_a_stream = bytes / streams_ / kStep * kStep;
+        code_.as<void (*)(const void*, size_t, size_t)>()(data, of_a_stream, of_a_stream);
     }
-    static constexpr size_t kStep = 1024;
+    /// How much of `bytes` is read.
+    double share_read(size_t bytes) const {
+        return static_cast<double>(bytes / streams_ / kStep * kStep * streams_) / static_cast<double>(bytes);
+    }
 
  private:
+    static constexpr size_t kStep = 1024;
+    size_t streams_;
     Code code_;
 };
 

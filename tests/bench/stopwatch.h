@@ -25,7 +25,8 @@ class Contest {
     /// Adds a contestant; run(i) does the work once, i counts its calls (so that it can take cold data in turn).
     /// Returns its number.
     size_t add(std::string name, std::function<void(size_t)> run);
-    /// Every contestant runs for about `round_ms` in each of `rounds` rounds, in turn; a first round is not counted.
+    /// Every contestant runs for about `round_ms` in each of `rounds` rounds, in turn, after one call that is not timed: it
+    /// brings back what the others threw out of the caches.
     void run(unsigned rounds, double round_ms);
 
     /// One call, untimed.
