@@ -21,7 +21,9 @@ class PanelSums {
  public:
     /// Pointers of the loop, by role; rcx counts.
     static constexpr x86::Gp kInput = x86::rdx, kCounter = x86::rcx;
-    static constexpr x86::Gp kWeights[2] = {x86::rsi, x86::r9};
+    static constexpr x86::Gp kWeights[3] = {x86::rsi, x86::r9, x86::r10};
+    /// Where the next block's weights are fetched from, for emit() with `lines_ahead`.
+    static constexpr x86::Gp kAhead[2] = {x86::r11, x86::rbx};
 
     PanelSums(VectorCode<A>& code, ConstantPool<A>& pool, const RoutineKey& key, const Plan& plan)
         : code_(code),
@@ -42,8 +44,15 @@ class PanelSums {
     }
     int64_t panel_bytes() const { return static_cast<int64_t>(kPanelRows * k_ * size_of(type_)); }
 
-    /// Emits the sums into the block's accumulators. The pointers are where they were afterwards.
-    void emit(const BlockShape& block) {
+    /// Bytes of weights that one turn of the loop reads of each source.
+    int64_t turn_bytes(const BlockShape& block) const {
+        return int64_t{block.panels} * unrolled() * static_cast<int64_t>(kPanelRows * size_of(type_));
+    }
+
+    /// Emits the sums into the block's accumulators. The pointers are where they were afterwards; but kAhead has gone on
+    /// by `lines_ahead` cache lines a turn, which it brought into the L2 cache.
+    void emit(const BlockShape& block, unsigned lines_ahead = 0) {
+        lines_ahead_ = lines_ahead;
         const unsigned total = accumulators(block);
         x_ = total;
         weights_ = x_ + 1;
@@ -51,7 +60,7 @@ class PanelSums {
         name_registers(block);
         for (unsigned i = 0; i < total; ++i) code_.zero(i);
 
-        const unsigned unroll = unroll_ < k_ ? unroll_ : k_;
+        const unsigned unroll = unrolled();
         const unsigned turns = k_ / unroll, rest = k_ % unroll;
         int64_t advanced = 0;
         if (turns > 1) {
@@ -76,6 +85,7 @@ class PanelSums {
     }
 
  private:
+    unsigned unrolled() const { return unroll_ < k_ ? unroll_ : k_; }
     bool is_half() const { return type_ == ElementType::kF16; }
     /// With several rows a weight is loaded once for all of them; halves always pass through a register.
     unsigned weight_registers(const BlockShape& block) const {
@@ -93,6 +103,14 @@ class PanelSums {
                 for (unsigned panel = 0; panel < block.panels; ++panel) {
                     a_.prefetcht0(x86::ptr(kWeights[source], panel * panel_bytes() + prefetch_));
                 }
+            }
+        }
+        if (in_loop && lines_ahead_ != 0) {
+            constexpr int64_t kLine = 64;
+            for (unsigned source = 0; source < block.sources; ++source) {
+                for (unsigned line = 0; line < lines_ahead_; ++line)
+                    a_.prefetcht1(x86::ptr(kAhead[source], line * kLine));
+                a_.add(kAhead[source], static_cast<int32_t>(lines_ahead_ * kLine));
             }
         }
         steps_from(block, 0, count);
@@ -210,6 +228,7 @@ class PanelSums {
     ElementType type_;
     unsigned unroll_;
     unsigned prefetch_;
+    unsigned lines_ahead_ = 0;
     unsigned x_ = 0, weights_ = 0, scratch_ = 0;
 };
 

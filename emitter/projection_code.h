@@ -1,4 +1,4 @@
-// Routines of matrix products: projections with their epilogue, fused gate and up, fused query, key and value.
+// Routines of matrix products: projections with their epilogue, fused gate and up.
 //
 //     for each block of panels            kBlocks counts
 //         for each tile of rows of x      kTiles counts (m > 1)
@@ -50,48 +50,15 @@ class ProjectionCode {
     void emit_gate_up() {
         load_pointers(offsetof(GateUpArguments, h), offsetof(GateUpArguments, x),
                       {offsetof(GateUpArguments, gate), offsetof(GateUpArguments, up)}, 2);
+        if (fetches_ahead()) a_.push(PanelSums<A>::kAhead[1]);
         projection(key_.n, key_.m, 2);
+        if (fetches_ahead()) a_.pop(PanelSums<A>::kAhead[1]);
         finish();
-    }
-
-    /// QkvArguments in rdi.
-    void emit_qkv() {
-        struct Part {
-            size_t out, weights;
-            unsigned n;
-            bool rotated;
-        };
-        const Part parts[] = {{offsetof(QkvArguments, q), offsetof(QkvArguments, query), key_.n, true},
-                              {offsetof(QkvArguments, k), offsetof(QkvArguments, key), key_.kv_n, true},
-                              {offsetof(QkvArguments, v), offsetof(QkvArguments, value), key_.kv_n, false}};
-        pool_.load_base();
-        role(a_, kArguments, "arguments");
-        a_.mov(kArguments, x86::rdi);
-        role(a_, PanelSums<A>::kInput, "x");
-        a_.mov(PanelSums<A>::kInput, x86::ptr(kArguments, offsetof(QkvArguments, x)));
-        for (const Part& part : parts) {
-            role(a_, kOutput, "{}", std::string_view("qkv").substr(static_cast<size_t>(&part - parts), 1));
-            role(a_, PanelSums<A>::kWeights[0], "weights");
-            a_.mov(kOutput, x86::ptr(kArguments, static_cast<int64_t>(part.out)));
-            a_.mov(PanelSums<A>::kWeights[0], x86::ptr(kArguments, static_cast<int64_t>(part.weights)));
-            projection(part.n, 1, 1);
-            if (part.rotated) {
-                a_.mov(kOutput, x86::ptr(kArguments, static_cast<int64_t>(part.out)));
-                role(a_, kCos, "cosines");
-                role(a_, kSin, "sines");
-                a_.mov(kCos, x86::ptr(kArguments, offsetof(QkvArguments, cos)));
-                a_.mov(kSin, x86::ptr(kArguments, offsetof(QkvArguments, sin)));
-                rotate_heads(part.n / key_.head_size);
-            }
-        }
-        finish();
-        if (uses_signs_) place_signs();
     }
 
  private:
     static constexpr x86::Gp kArguments = x86::r11;
-    static constexpr x86::Gp kCos = x86::rsi, kSin = x86::r9;     // the weights' registers, free by then
-    static constexpr x86::Gp kIndex = x86::rsi, kBits = x86::r9;  // likewise
+    static constexpr x86::Gp kIndex = x86::rsi, kBits = x86::r9;  // the weights' registers, free by then
     static constexpr int64_t kFloat = sizeof(float);
     static constexpr int64_t kPanelFloatBytes = kPanelRows * sizeof(float);
 
@@ -108,6 +75,8 @@ class ProjectionCode {
             a_.mov(PanelSums<A>::kWeights[i], x86::ptr(kArguments, static_cast<int64_t>(weights[i])));
         }
     }
+    /// With several tiles of rows, each panel is read as often from the L2 cache, and memory would wait meanwhile.
+    bool fetches_ahead() const { return key_.m > plan_.rows && key_.n / kPanelRows / plan_.panels > 1; }
     bool tells_argmax() const { return key_.epilogue == Epilogue::kArgmax; }
     void finish() {
         code_.leave();
@@ -148,6 +117,17 @@ class ProjectionCode {
         const unsigned tile = plan_.rows < m ? plan_.rows : m;
         const unsigned tiles = m / tile, rest = m % tile;
         block.rows = tile;
+        if (fetches_ahead()) {
+            for (unsigned i = 0; i < block.sources; ++i) {
+                role(a_, PanelSums<A>::kAhead[i], "next block");
+                a_.lea(PanelSums<A>::kAhead[i],
+                       x86::ptr(PanelSums<A>::kWeights[i], block.panels * sums_.panel_bytes()));
+            }
+            // All tiles together fetch the next block once, or a little more.
+            constexpr int64_t kLine = 64;
+            const int64_t share = sums_.turn_bytes(block) / (tiles + (rest != 0 ? 1 : 0));
+            lines_ahead_ = static_cast<unsigned>((share + kLine - 1) / kLine);
+        }
         if (tiles > 1) {
             x86::Label loop = a_.new_label();
             role(a_, loop, "next_rows");
@@ -175,7 +155,7 @@ class ProjectionCode {
     }
 
     void tile_of_rows(const BlockShape& block, unsigned partial) {
-        sums_.emit(block);
+        sums_.emit(block, lines_ahead_);
         const unsigned vectors = sums_.vectors_per_panel();
         if (block.sources == 2) activate(block);
         for (unsigned row = 0; row < block.rows; ++row) {
@@ -239,82 +219,6 @@ class ProjectionCode {
         }
     }
 
-    // ---- rotary embedding of `heads` heads at kOutput, in place
-    /// The widest vector that divides a head, or 0: pairs one by one.
-    unsigned rotation_lanes() const {
-        unsigned lanes = code_.lanes();
-        while (lanes >= 4 && key_.head_size % lanes != 0) lanes /= 2;
-        return lanes >= 4 ? lanes : 0;
-    }
-    void rotate_heads(unsigned heads) {
-        const unsigned lanes = rotation_lanes();
-        const unsigned step = lanes != 0 ? lanes : 2;
-        VectorCode<A> narrow(a_, key_.isa, key_.numerics, lanes != 0 ? lanes * 4 : 16);
-        x86::Label loop = a_.new_label();
-        role(a_, loop, "next_head");
-        role(a_, kBlocks, "heads left");
-        constexpr std::string_view kRoles[] = {"pairs", "rotated", "cos", "sin", "scratch", "signs"};
-        for (unsigned i = 0; i <= kSigns; ++i) role(a_, narrow.reg(i), "{}", kRoles[i]);
-        a_.mov(kBlocks.r32(), int64_t{heads});
-        load_signs(narrow);
-        a_.bind(loop);
-        for (unsigned first = 0; first < key_.head_size; first += step) rotate(narrow, first, lanes);
-        a_.add(kOutput, static_cast<int32_t>(key_.head_size * kFloat));
-        a_.dec(kBlocks.r32());
-        a_.jnz(loop);
-    }
-
-    static constexpr unsigned kValue = 0, kSwapped = 1, kCosines = 2, kSines = 3, kScratch = 4, kSigns = 5;
-
-    /// Lanes become x0 * cos - x1 * sin and x1 * cos + x0 * sin: the product with the sine is rounded first.
-    void rotate(VectorCode<A>& code, unsigned first, unsigned lanes) {
-        const x86::Mem pairs = x86::ptr(kOutput, first * kFloat);
-        const int64_t table = int64_t{first} / 2 * kFloat;
-        if (lanes == 0) {
-            load_pair(code, kValue, pairs);
-        } else {
-            code.load(kValue, pairs);
-        }
-        load_twice_each(code, kCosines, x86::ptr(kCos, table), lanes);
-        load_twice_each(code, kSines, x86::ptr(kSin, table), lanes);
-        code.swap_pairs(kSwapped, kValue);
-        code.multiply(kSwapped, kSwapped, kSines);
-        code.multiply(kSwapped, kSwapped, kSigns);
-        code.multiply_add(kSwapped, kValue, kCosines, kScratch);
-        if (lanes == 0) {
-            code.vex() ? a_.vmovlps(pairs, x86::xmm(kSwapped)) : a_.movlps(pairs, x86::xmm(kSwapped));
-        } else {
-            code.store(pairs, kSwapped);
-        }
-    }
-    void load_pair(VectorCode<A>& code, unsigned to, x86::Mem from) {
-        code.vex() ? a_.vmovq(x86::xmm(to), from) : a_.movq(x86::xmm(to), from);
-    }
-    /// to = t0, t0, t1, t1, … from lanes / 2 floats; for one pair from a single float.
-    void load_twice_each(VectorCode<A>& code, unsigned to, x86::Mem from, unsigned lanes) {
-        if (lanes == 0) return code.broadcast(to, from);
-        if (!code.vex()) {
-            a_.movq(x86::xmm(to), from);
-            a_.unpcklps(x86::xmm(to), x86::xmm(to));
-            return;
-        }
-        a_.vpmovzxdq(code.reg(to), from);
-        a_.vmovsldup(code.reg(to), code.reg(to));
-    }
-    /// -1, 1, -1, 1, …
-    void load_signs(VectorCode<A>& code) {
-        if (!uses_signs_) signs_ = a_.new_label();
-        uses_signs_ = true;
-        role(a_, signs_, "signs");
-        code.load(kSigns, x86::ptr(signs_));
-    }
-    void place_signs() {
-        a_.align(sizeof(float));
-        a_.bind(signs_);
-        for (unsigned i = 0; i < kPanelRows; ++i)
-            a_.embed_u32(std::bit_cast<uint32_t>(i % 2 == 0 ? -1.0f : 1.0f));
-    }
-
     A& a_;
     const RoutineKey& key_;
     const Plan& plan_;
@@ -323,8 +227,7 @@ class ProjectionCode {
     PanelSums<A> sums_;
     ArgmaxCode<A> argmax_;
     unsigned n_ = 0;
-    x86::Label signs_;
-    bool uses_signs_ = false;
+    unsigned lines_ahead_ = 0;
 };
 
 }  // namespace bareflow

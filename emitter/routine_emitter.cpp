@@ -27,14 +27,16 @@ unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows,
     const unsigned weights = rows > 1 ? sources * panels * vectors_per_panel : half ? 1 : 0;
     const unsigned scratch = half && key.isa == Isa::kSse2 ? 3 : key.numerics == NumericClass::kFma ? 0 : 1;
     const unsigned loop = 1 + weights + scratch;
-    constexpr unsigned kActivation = 5;
+    constexpr unsigned kActivation = 5, kRotation = 4;
     const unsigned best = key.epilogue == Epilogue::kArgmax ? 1 : 0;
-    return accumulators + best + std::max(loop, sources == 2 ? kActivation : 1u);
+    const unsigned epilogue = sources == 2 ? kActivation : key.operation == Operation::kQkv ? kRotation : 1;
+    return accumulators + best + std::max(loop, epilogue);
 }
 
 /// Blocks of equal size, as large as `largest` allows: so that no small block is left over, whose few sums wait for
 /// each other.
 unsigned balanced(unsigned total, unsigned largest) {
+    if (total <= largest) return std::max(1u, total);  // keys without a matrix have no panels
     const unsigned blocks = (total + largest - 1) / largest;
     return (total + blocks - 1) / blocks;
 }
@@ -54,6 +56,7 @@ unsigned preferred_panels(const RoutineKey& key, unsigned available, unsigned ro
     const unsigned sources = sources_of(key);
     unsigned largest = std::max(1u, kChains / (vectors * sources));
     while (largest > 1 && registers_needed(key, largest, 1, vectors) > available) --largest;
+    if (key.operation == Operation::kQkv) return largest;  // the generator shares them out among its matrices
     return balanced((key.n + kPanelRows - 1) / kPanelRows, largest);
 }
 

@@ -4,6 +4,7 @@
 #include "emitter/argmax_code.h"
 #include "emitter/attention_code.h"
 #include "emitter/projection_code.h"
+#include "emitter/qkv_code.h"
 #include "emitter/rms_norm_code.h"
 #include "emitter/routine_emitter.h"
 
@@ -17,7 +18,7 @@ void emit_routine(A& a, const RoutineKey& key, const Plan& plan) {
         case Operation::kGateUp:
             return ProjectionCode<A>(a, key, plan).emit_gate_up();
         case Operation::kQkv:
-            return ProjectionCode<A>(a, key, plan).emit_qkv();
+            return QkvCode<A>(a, key, plan).emit();
         case Operation::kRmsNorm:
             return RmsNormCode<A>(a, key, plan).emit();
         case Operation::kAttention:

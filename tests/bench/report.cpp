@@ -15,12 +15,17 @@ void Report::section(const std::string& name, const std::string& explanation) {
 void Report::figure(nlohmann::json figure) { all_[section_]["figures"].push_back(std::move(figure)); }
 
 void Report::bar(const std::string& what, Spread measured, double wanted) {
-    const bool reached = measured.high >= wanted;
+    const bool reached = measured.median >= wanted;
+    const bool within_noise = !reached && measured.high >= wanted;
     ++bars_;
-    std::printf("   %-6s %-58s %6.2f (%.2f-%.2f), bar %.2f\n", reached ? "ok" : "MISSED", what.c_str(),
-                measured.median, measured.low, measured.high, wanted);
+    std::printf("   %-6s %-58s %6.2f (%.2f-%.2f), bar %.2f\n",
+                reached        ? "ok"
+                : within_noise ? "noise"
+                               : "MISSED",
+                what.c_str(), measured.median, measured.low, measured.high, wanted);
     std::fflush(stdout);
-    if (!reached) missed_.push_back(section_ + ": " + what);
+    if (!reached)
+        missed_.push_back(section_ + ": " + what + (within_noise ? " (its upper quartile reaches it)" : ""));
     all_[section_]["bars"].push_back({{"what", what},
                                       {"median", measured.median},
                                       {"low", measured.low},

@@ -19,7 +19,8 @@ class Report {
     void section(const std::string& name, const std::string& explanation);
     /// One measured figure of the section: {"what": …} and so on; kept for --json.
     void figure(nlohmann::json figure);
-    /// A bar: `what` should be at least `wanted`. Reached if the spread's upper end is; shown either way.
+    /// A bar: `what` should be at least `wanted`. Reached if the median is; where only the upper quartile is, that is
+    /// said.
     void bar(const std::string& what, Spread measured, double wanted);
     /// Prints how many bars were reached and which were not; the JSON of everything.
     const nlohmann::json& finish();

@@ -123,6 +123,7 @@ const std::map<ZydisMnemonic, Handler>& handlers() {
         {ZYDIS_MNEMONIC_NOP, [](M&, const I&) {}},
         {ZYDIS_MNEMONIC_PREFETCHT0,
          [](M& m, const I& i) { m.address_of(i, 0); }},  // a hint: no address faults
+        {ZYDIS_MNEMONIC_PREFETCHT1, [](M& m, const I& i) { m.address_of(i, 0); }},
         {ZYDIS_MNEMONIC_PREFETCHNTA, [](M& m, const I& i) { m.address_of(i, 0); }},
     };
     return table;
