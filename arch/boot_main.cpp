@@ -151,6 +151,7 @@ void log_statistics(Platform& platform, const Session& session, const RoutineEng
         .field("restored", counts.restored)
         .field("rejected", counts.rejected)
         .field("slower", counts.slower)
+        .field("evicted", counts.evicted)
         .field("code_bytes", counts.code_bytes);
     LogRecord(log, "size").field("kernel", use.image).field("image", use.image + embedded_model_bytes);
 }

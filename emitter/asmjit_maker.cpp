@@ -6,19 +6,18 @@
 namespace bareflow {
 namespace {
 
+alignas(x86::AsmjitAssembler) uint8_t storage[sizeof(x86::AsmjitAssembler)];
+
 class AsmjitMaker final : public RoutineMaker {
  public:
     std::string_view name() const override { return "asmjit"; }
     Result<size_t> make(const RoutineKey& key, const Plan& plan, std::span<uint8_t> room) override {
         // The object is too large for a kernel stack, and the kernel has no destructors of statics.
-        auto* assembler = new (storage_) x86::AsmjitAssembler(room);
+        auto* assembler = new (storage) x86::AsmjitAssembler(room);
         Result<size_t> made = make_routine(*assembler, name(), key, plan);
         assembler->~AsmjitAssembler();
         return made;
     }
-
- private:
-    alignas(x86::AsmjitAssembler) uint8_t storage_[sizeof(x86::AsmjitAssembler)] = {};
 };
 constinit AsmjitMaker asmjit;
 

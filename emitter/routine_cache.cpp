@@ -31,9 +31,11 @@ RoutineCache::Entry* RoutineCache::slot_of(const RoutineKey& key) const {
     return nullptr;
 }
 
-Routine RoutineCache::find(const RoutineKey& key) const {
-    const Entry* entry = slot_of(key);
-    return entry != nullptr && entry->state == Entry::State::kInstalled ? entry->code : nullptr;
+Routine RoutineCache::find(const RoutineKey& key) {
+    Entry* entry = slot_of(key);
+    if (entry == nullptr || entry->state != Entry::State::kInstalled) return nullptr;
+    ++entry->calls;
+    return entry->code;
 }
 
 Routine RoutineCache::find_or_make(const RoutineKey& key, const Plan& plan, const void* arguments) {
@@ -53,6 +55,10 @@ Routine RoutineCache::find_or_make(const RoutineKey& key, const Plan& plan, cons
 }
 
 Result<void> RoutineCache::install(Entry& entry, const void* arguments) {
+    for (const Entry& each : entries_) {
+        if (each.state == Entry::State::kInstalled)
+            arena_->set_value(reinterpret_cast<const void*>(each.code), each.value());
+    }
     const std::span<uint8_t> room = TRY(arena_->open(kMaxRoutine));
     Result<size_t> size = maker_.make(entry.key, entry.plan, room);
     if (!size) {
@@ -79,6 +85,8 @@ Result<void> RoutineCache::install(Entry& entry, const void* arguments) {
     }
     entry.code = routine;
     entry.bytes = static_cast<uint32_t>(size.value());
+    entry.calls = 1;  // the one that wants it
+    entry.saved_ns = checked.value().reference_ns - checked.value().routine_ns;
     entry.state = Entry::State::kInstalled;
     counts_.code_bytes += entry.bytes;
     return {};
@@ -103,7 +111,11 @@ void RoutineCache::evicted(const void* code) {
             continue;
         entry.state = Entry::State::kEvicted;
         entry.code = nullptr;
-        LogRecord(log_, "routine_evicted").field("key", name_of(entry.key).view());
+        counts_.code_bytes -= entry.bytes;
+        ++counts_.evicted;
+        LogRecord(log_, "routine_evicted")
+            .field("key", name_of(entry.key).view())
+            .field("calls", entry.calls);
     }
 }
 

@@ -16,6 +16,17 @@ nm -t d -S -l --defined-only "$kernel" 2>/dev/null | awk '
     }
     END { for (room in bytes) printf "  %-20s %9d\n", room, bytes[room] }' | sort -k2 -nr -t$'\t'
 
+echo "the emitter by assembler, bytes of code and constants"
+nm -t d -SC --defined-only "$kernel" 2>/dev/null | awk '
+    function add(name) { bytes[name] += $2 }
+    NF < 4 || $3 !~ /^[tTwWrRdDV]$/ { next }
+    /Code<bareflow::x86|Routine<bareflow::x86|PanelSums<|ConstantPool<|SharedLanes<|emit_routine|emit_exponential|emit_silu/ {
+        add(/AsmjitAssembler/ ? "generators, by asmjit" : "generators, by tiny"); next
+    }
+    /TinyAssembler|LabelTable|TinyMaker/ { add("tiny"); next }
+    /[Aa]smjit/ { add("asmjit"); next }
+    END { for (name in bytes) printf "  %-24s %9d\n", name, bytes[name] }' | sort
+
 echo "largest symbols, bytes"
-nm -t d -SC --size-sort -r --defined-only "$kernel" | head -20 |
-    awk '{ size = $2; $1 = $2 = $3 = ""; printf "  %9d %s\n", size, $0 }'
+nm -t d -SC --size-sort -r --defined-only "$kernel" |
+    awk 'NR > 20 { next } { size = $2; $1 = $2 = $3 = ""; printf "  %9d %s\n", size, $0 }'

@@ -1,0 +1,201 @@
+// The cache of routines with a real arena, real probes and real code; makers that fail in every way a routine can.
+#include "emitter/routine_cache.h"
+
+#include <gmock/gmock.h>
+#include <sys/mman.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "arch/host/code_memory.h"
+#include "arch/host/host_platform.h"
+#include "arch/routine_operators.h"
+#include "arch/routine_probe.h"
+#include "emitter/routine_emitter.h"
+#include "model/reference.h"
+#include "model/tools/std_allocator.h"
+
+namespace bareflow {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class Lines final : public LogSink {
+ public:
+    void write_line(std::string_view line) override { lines.emplace_back(line); }
+    std::vector<std::string> lines;
+};
+
+/// Emits as tiny does, then does what a test wants with the code.
+class TamperingMaker final : public RoutineMaker {
+ public:
+    std::string_view name() const override { return "tampering"; }
+    Result<size_t> make(const RoutineKey& key, const Plan& plan, std::span<uint8_t> room) override {
+        ++made;
+        if (fails) return invalid("assembler tampering: planted");
+        const size_t size = TRY(tiny_maker().make(key, plan, room));
+        if (!replacement.empty()) std::memcpy(room.data(), replacement.data(), replacement.size());
+        return replacement.empty() ? size : replacement.size();
+    }
+    int made = 0;
+    bool fails = false;
+    std::vector<uint8_t> replacement;  ///< machine code instead
+};
+
+/// Says that everything is right, and how long it took.
+class LenientProbe final : public RoutineProbe {
+ public:
+    Result<ProbeTimes> check(const RoutineKey&, Routine, const void*) override { return times; }
+    ProbeTimes times{.routine_ns = 10, .reference_ns = 110};
+};
+
+constexpr uint8_t kRet = 0xC3;
+const std::vector<uint8_t> kDoesNothing = {kRet}, kInvalid = {0x0F, 0x0B};  // ret; ud2
+
+class RoutineCacheTest : public testing::Test {
+ protected:
+    static constexpr size_t kPage = CodePages::kPageSize;
+    void SetUp() override {
+        region_ = {static_cast<uint8_t*>(
+                       mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)),
+                   kRegion};
+    }
+    void TearDown() override { munmap(region_.data(), region_.size()); }
+
+    RoutineCache& open(RoutineProbe& probe, size_t bytes = kRegion) {
+        cache_.emplace(maker_, probe, log_);
+        EXPECT_TRUE(cache_->initialise(region_.first(bytes), pages_, allocator_).ok());
+        return *cache_;
+    }
+    /// x of `n` values to y; sse2, so that any machine runs it.
+    static RoutineKey norm(uint32_t n) {
+        return {.operation = Operation::kRmsNorm,
+                .numerics = NumericClass::kMulAdd,
+                .isa = Isa::kSse2,
+                .n = n,
+                .eps = 1e-5f};
+    }
+    Routine make(RoutineCache& cache, const RoutineKey& key) {
+        const RmsNormArguments arguments{};
+        return cache.find_or_make(key, complete_plan(key, {}), &arguments);
+    }
+
+    static constexpr size_t kRegion = 1 << 20;
+    std::span<uint8_t> region_;
+    HostCodePages pages_;
+    StdAllocator allocator_;
+    Lines log_;
+    TamperingMaker maker_;
+    SignalGuard guard_;
+    HostClock clock_;
+    ReferenceProbe probe_{*reference_operators(NumericClass::kMulAdd, {}).value(), guard_, allocator_,
+                          clock_};
+    LenientProbe lenient_;
+    std::optional<RoutineCache> cache_;
+};
+
+TEST_F(RoutineCacheTest, ARoutineIsMadeOnceAndFoundAgain) {
+    RoutineCache& cache = open(lenient_);
+    EXPECT_EQ(cache.find(norm(64)), nullptr);
+    const Routine routine = make(cache, norm(64));
+    ASSERT_NE(routine, nullptr);
+    EXPECT_EQ(make(cache, norm(64)), routine);
+    EXPECT_EQ(cache.find(norm(64)), routine);
+    EXPECT_EQ(maker_.made, 1);
+    EXPECT_EQ(cache.counts().compiled, 1u);
+    EXPECT_NE(make(cache, norm(65)), routine);
+    EXPECT_EQ(maker_.made, 2);
+}
+
+TEST_F(RoutineCacheTest, AWrongRoutineIsQuarantinedToldAndNotTriedAgain) {
+    RoutineCache& cache = open(probe_);
+    maker_.replacement = kDoesNothing;
+    EXPECT_EQ(make(cache, norm(64)), nullptr);
+    EXPECT_THAT(log_.lines, Contains(AllOf(StartsWith("routine_rejected key=rms_norm_64_muladd_sse2"),
+                                           HasSubstr("output 0"))));
+    maker_.replacement.clear();
+    EXPECT_EQ(make(cache, norm(64)), nullptr) << "it stays in quarantine";
+    EXPECT_EQ(maker_.made, 1);
+    EXPECT_EQ(cache.counts().rejected, 1u);
+    EXPECT_EQ(cache.arena().used(), 0u) << "its pages came back";
+}
+
+TEST_F(RoutineCacheTest, ARoutineThatFaultsIsQuarantinedAndTheProcessGoesOn) {
+    RoutineCache& cache = open(probe_);
+    maker_.replacement = kInvalid;
+    EXPECT_EQ(make(cache, norm(64)), nullptr);
+    EXPECT_THAT(log_.lines,
+                Contains(AllOf(StartsWith("routine_rejected"), HasSubstr("faulted on its probe"))));
+}
+
+TEST_F(RoutineCacheTest, WhatTheAssemblerRefusesIsQuarantined) {
+    RoutineCache& cache = open(lenient_);
+    maker_.fails = true;
+    EXPECT_EQ(make(cache, norm(64)), nullptr);
+    EXPECT_THAT(log_.lines, Contains(HasSubstr("planted")));
+    EXPECT_EQ(cache.counts().rejected, 1u);
+}
+
+TEST_F(RoutineCacheTest, ASlowerRoutineIsLeftAloneAndThatIsNoRejection) {
+    RoutineCache& cache = open(lenient_);
+    lenient_.times = {.routine_ns = 200, .reference_ns = 100};
+    EXPECT_EQ(make(cache, norm(64)), nullptr);
+    EXPECT_EQ(make(cache, norm(64)), nullptr);
+    EXPECT_EQ(maker_.made, 1);
+    EXPECT_EQ(cache.counts().slower, 1u);
+    EXPECT_EQ(cache.counts().rejected, 0u);
+    EXPECT_THAT(log_.lines, Contains(StartsWith("routine_slower key=rms_norm_64_muladd_sse2")));
+}
+
+// Room for a routine being written (64 KiB) and two that are sealed.
+TEST_F(RoutineCacheTest, WithoutRoomTheRoutineThatSavedLeastGoesAndIsMadeAgainWhenWanted) {
+    constexpr size_t kRoom = 64 * 1024 + 2 * kPage, kGuards = 2 * kPage;
+    RoutineCache& cache = open(lenient_, kRoom + kGuards);
+    ASSERT_NE(make(cache, norm(16)), nullptr);
+    ASSERT_NE(make(cache, norm(32)), nullptr);
+    for (int i = 0; i < 100; ++i) cache.find(norm(16));
+    for (int i = 0; i < 50; ++i) cache.find(norm(32));
+    const uint64_t bytes = cache.counts().code_bytes;
+    ASSERT_NE(make(cache, norm(48)), nullptr);  // three lie there, and now a fourth has no room to be written
+    for (int i = 0; i < 70; ++i) cache.find(norm(48));
+    ASSERT_NE(make(cache, norm(64)), nullptr);
+    EXPECT_NE(cache.find(norm(16)), nullptr) << "the one that saved most";
+    EXPECT_GE(cache.counts().evicted, 1u);
+    EXPECT_EQ(cache.counts().evicted, cache.arena().evictions());
+    EXPECT_THAT(log_.lines, Contains(StartsWith("routine_evicted key=rms_norm_32_muladd_sse2 calls=51")));
+    EXPECT_EQ(cache.find(norm(32)), nullptr);
+    EXPECT_NE(make(cache, norm(32)), nullptr) << "wanted again, it is made again";
+    EXPECT_LT(cache.counts().code_bytes, 3 * bytes) << "what is gone is not counted";
+}
+
+TEST_F(RoutineCacheTest, AnAddressInARoutineIsNamedByKeyAndOffset) {
+    RoutineCache& cache = open(lenient_);
+    const Routine routine = make(cache, norm(64));
+    FixedString<96> name;
+    uint64_t offset = 0;
+    ASSERT_TRUE(cache.find_code(reinterpret_cast<uint64_t>(routine) + 5, name, offset));
+    EXPECT_EQ(name.view(), "rms_norm_64_muladd_sse2");
+    EXPECT_EQ(offset, 5u);
+    EXPECT_FALSE(cache.find_code(reinterpret_cast<uint64_t>(&cache), name, offset));
+}
+
+TEST_F(RoutineCacheTest, OperatorsFallBackToTheReferenceWithTheSameBits) {
+    maker_.replacement = kInvalid;
+    RoutineCache& cache = open(probe_);
+    Operators& reference = *reference_operators(NumericClass::kMulAdd, {}).value();
+    RoutineOperators operators(cache, reference, Isa::kSse2);
+    float values[40], wanted[40];
+    for (int i = 0; i < 40; ++i) values[i] = wanted[i] = static_cast<float>(i % 7) * 0.5f - 1;
+    operators.softmax(values, 40);
+    reference.softmax(wanted, 40);
+    EXPECT_EQ(std::memcmp(values, wanted, sizeof values), 0);
+    EXPECT_EQ(operators.argmax(values, 40), reference.argmax(values, 40));
+    EXPECT_EQ(cache.counts().rejected, 2u);
+}
+
+}  // namespace
+}  // namespace bareflow
