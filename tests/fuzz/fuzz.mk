@@ -18,7 +18,7 @@ fuzz: $(FUZZ_TARGETS:%=fuzz-%)
 $(FUZZ_TARGETS:%=fuzz-%): fuzz-%: $(BUILD)/fuzz/%
 	@mkdir -p $(BUILD)/fuzz/corpus/$*
 	$< -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -max_len=512 -len_control=0 -print_final_stats=1 \
-		-verbosity=0 -artifact_prefix=$(BUILD)/fuzz/$*- $(BUILD)/fuzz/corpus/$*
+		-verbosity=0 -print_funcs=0 -artifact_prefix=$(BUILD)/fuzz/$*- $(BUILD)/fuzz/corpus/$*
 
 $(BUILD)/fuzz/tests/fuzz/llvm_decoder.o: EXTRA_FLAGS := -isystem /usr/lib/llvm-$(FUZZ_LLVM)/include
 $(BUILD)/fuzz/%.o: %.cpp tests/fuzz/fuzz.mk
