@@ -3,6 +3,7 @@
 #include "arch/base/line_editor.h"
 #include "arch/base/text.h"
 #include "arch/base/version.h"
+#include "arch/profile_report.h"
 #include "arch/routine_dump.h"
 #include "arch/routine_engine.h"
 #include "model/chat.h"
@@ -30,7 +31,7 @@ class StoryWriter final : public TextListener {
 
 class Machine final : public ChatMachine {
  public:
-    Machine(Platform& platform, const RoutineCache* routines) : platform_(platform), routines_(routines) {}
+    Machine(Platform& platform, const RoutineEngine& engine) : platform_(platform), engine_(engine) {}
 
     Report cpu_report() override {
         return Report::formatted("{}\n{}\n", platform_.cpu_name(), describe(platform_.cpu()).view());
@@ -51,12 +52,13 @@ class Machine final : public ChatMachine {
     }
     uint64_t random_seed() override { return platform_.entropy(); }
     void dump_routines(std::string_view key, TextListener& out) override {
-        bareflow::dump_routines(routines_, key, out);
+        bareflow::dump_routines(engine_.cache(), key, out);
     }
+    void report_profile(TextListener& out) override { bareflow::report_profile(*engine_.profiler(), out); }
 
  private:
     Platform& platform_;
-    const RoutineCache* routines_;
+    const RoutineEngine& engine_;
 };
 
 /// Opens the first candidate that can be used. Its error if there was but one; the last one's otherwise.
@@ -114,7 +116,7 @@ Result<void> write_one_story(Platform& platform, const Options& options, Session
 
 Result<void> chat(Platform& platform, const Options& options, const RoutineEngine& engine, Session& session) {
     LineEditor editor = TRY(LineEditor::make(platform.terminal(), platform.allocator()));
-    Machine machine(platform, engine.cache());
+    Machine machine(platform, engine);
     Chat(platform.terminal(), editor, session, options, machine).run();
     return {};
 }
@@ -153,6 +155,7 @@ void log_statistics(Platform& platform, const Session& session, const RoutineEng
         .field("slower", counts.slower)
         .field("evicted", counts.evicted)
         .field("code_bytes", counts.code_bytes);
+    if (engine.profiler() != nullptr) log_profile(*engine.profiler(), log);
     LogRecord(log, "size").field("kernel", use.image).field("image", use.image + embedded_model_bytes);
 }
 
@@ -177,6 +180,10 @@ Result<void> run(Platform& platform, const Options& options, std::span<const Mod
     session.seed(options.sampling.random_seed ? platform.entropy() : options.sampling.seed);
     Result<void> done =
         chatting ? chat(platform, options, engine, session) : write_one_story(platform, options, session);
+    if (options.profile) {
+        StoryWriter writer(platform.terminal());
+        report_profile(*engine.profiler(), writer);
+    }
     log_statistics(platform, session, engine, embedded_bytes(candidates));
     return done;
 }

@@ -40,6 +40,13 @@ Result<void> RoutineEngine::make_room(Platform& platform) {
 }
 
 Result<Operators*> RoutineEngine::start(Platform& platform, const Options& options) {
+    Operators* operators = TRY(choose(platform, options));
+    profiler_.emplace(TRY(Profiler::make(platform.allocator())));
+    profiled_.emplace(*operators, *profiler_);
+    return static_cast<Operators*>(&*profiled_);
+}
+
+Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& options) {
     const CpuFeatures& cpu = platform.cpu();
     const NumericClass numerics = choose_numerics(options, cpu);
     Operators* reference = TRY(reference_operators(numerics, cpu));

@@ -5,6 +5,7 @@
 
 #include "arch/base/options.h"
 #include "arch/platform.h"
+#include "arch/profiled_operators.h"
 #include "arch/routine_operators.h"
 #include "arch/routine_probe.h"
 
@@ -23,17 +24,23 @@ class RoutineEngine {
 
     /// nullptr when nothing is emitted.
     const RoutineCache* cache() const { return cache_ ? &*cache_ : nullptr; }
+    /// nullptr before start().
+    const Profiler* profiler() const { return profiler_ ? &*profiler_ : nullptr; }
 
  private:
     /// Room for code: some 200 routines of a page each; TinyLlama needs about 10.
     static constexpr size_t kCodeBytes = 1 << 20;
 
     Result<void> make_room(Platform& platform);
+    /// The reference, or routines over it.
+    Result<Operators*> choose(Platform& platform, const Options& options);
 
     Platform* platform_ = nullptr;
     std::optional<ReferenceProbe> probe_;
     std::optional<RoutineCache> cache_;
     std::optional<RoutineOperators> operators_;
+    std::optional<Profiler> profiler_;
+    std::optional<ProfiledOperators> profiled_;
 };
 
 }  // namespace bareflow

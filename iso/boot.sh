@@ -49,6 +49,7 @@ The path
   -t N                   cores that compute; 0: all (default: 0; this build uses 1)
   --isa NAME             auto, scalar, sse2, avx2 or avx512: instructions to use (default: auto)
   --jit on|off           machine code made for the model's shapes (default: on)
+  --profile on|off       show where the time went, at the end (default: off)
   --assembler NAME       what encodes it: asmjit or tiny (default: asmjit)
   --numerics CLASS       auto, fma or muladd (default: auto)
 The machine
@@ -140,6 +141,7 @@ set_option() { # NAME VALUE
             to_kernel isa "$value"
             ;;
         --jit) want_one_of "$name" "$value" on off && to_kernel jit "$value" ;;
+        --profile) want_one_of "$name" "$value" on off && to_kernel profile "$value" ;;
         --assembler) want_one_of "$name" "$value" asmjit tiny && to_kernel assembler "$value" ;;
         --numerics) want_one_of "$name" "$value" auto fma muladd && to_kernel numerics "$value" ;;
         -m | --model) model=$value ;;

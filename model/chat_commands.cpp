@@ -26,6 +26,7 @@ constexpr Command kCommands[] = {
     {"seed", "N", "start the random choices anew from N; -1: from a random seed", "seed"},
     {"n", "N", "tokens to write in a story; -1: to its end", "n-predict"},
     {"dump", "KEY", "a routine's machine code as hexadecimal; without KEY: which routines there are", ""},
+    {"profile", "", "where the time went, by operation and shape", ""},
     {"clear", "", "clear the screen", ""},
     {"quit", "", "end (as does Ctrl-D)", ""},
 };
@@ -79,6 +80,8 @@ ChatCommands::Outcome ChatCommands::run(std::string_view line) {
         terminal_.write(machine_.cpu_report());
     } else if (name == "model") {
         model();
+    } else if (name == "profile") {
+        machine_.report_profile(long_output_);
     } else if (name == "clear") {
         terminal_.write(kClearScreen);
     } else {

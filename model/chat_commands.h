@@ -18,6 +18,8 @@ class ChatMachine {
     /// /dump: the routine that `key` names as hexadecimal lines; with no key, what routines there are. Stops when the
     /// listener asks for it.
     virtual void dump_routines(std::string_view key, TextListener& out) = 0;
+    /// /profile: where the time went so far, hottest first.
+    virtual void report_profile(TextListener& out) = 0;
 
  protected:
     ~ChatMachine() = default;

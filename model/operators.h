@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "arch/base/phase.h"
 #include "arch/base/tensor.h"
 
 namespace bareflow {
@@ -36,6 +37,8 @@ struct Logits {
 class Operators {
  public:
     virtual NumericClass numeric_class() const = 0;
+    /// What follows is for the prompt, or for generation. For those who measure; nothing depends on it.
+    virtual void enter(Phase) {}
 
     /// row[k] = table(token, k) as f32. row: (columns).
     virtual void embed(float* row, const TensorView& table, uint32_t token) = 0;

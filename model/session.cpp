@@ -78,6 +78,7 @@ Result<uint32_t> Session::fill_prompt(std::string_view prompt) {
 }
 
 std::optional<Logits> Session::evaluate_prompt(uint32_t count, TextListener& listener) {
+    transformer_->operators().enter(Phase::kPrompt);
     for (uint32_t position = 0; position + 1 < count; ++position) {
         if (listener.stop_requested()) return std::nullopt;
         transformer_->model_prefill(tokens_[position], position);
@@ -89,6 +90,7 @@ StopReason Session::continue_story(Logits logits, const Story& story, Detokenize
     RunStatistics& run = story.run;
     const ModelConfig& config = weights_->config;
     const uint64_t began = clock_.now_ns();
+    transformer_->operators().enter(Phase::kGeneration);
     for (uint32_t count = story.prompt_tokens;; ++count) {  // tokens so far: the next one's position
         run.evaluation.ns = since(began);
         if (run.generated == story.max_tokens) return StopReason::kLength;

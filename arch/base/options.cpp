@@ -30,6 +30,7 @@ constexpr OptionSpec kTable[] = {
     {"assembler", 0, "NAME", "what encodes it: asmjit or tiny (default: asmjit)", false},
     {"numerics", 0, "CLASS",
      "auto, fma or muladd: how products are summed (default: auto, fma where the CPU has it)", false},
+    {"profile", 0, "on|off", "show where the time went, at the end (default: off)", false},
     {"weights", 0, "WHERE",
      "module or embedded: where the model is looked for (default: module, then embedded)", true},
     {"exit", 0, "HOW", "debug-exit, acpi or halt: how the kernel stops (default: what the machine has)",
@@ -120,10 +121,10 @@ Result<IsaChoice> isa_choice(std::string_view value) {
     return bad_value("isa", value, "auto, scalar, sse2, ssse3, avx2 or avx512");
 }
 
-Result<bool> jit_choice(std::string_view value) {
+Result<bool> on_or_off(std::string_view name, std::string_view value) {
     if (value == "on") return true;
     if (value == "off") return false;
-    return bad_value("jit", value, "on or off");
+    return bad_value(name, value, "on or off");
 }
 
 Result<AssemblerChoice> assembler_choice(std::string_view value) {
@@ -244,7 +245,7 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
     } else if (name == "isa") {
         isa = TRY(isa_choice(value));
     } else if (name == "jit") {
-        jit = TRY(jit_choice(value));
+        jit = TRY(on_or_off(name, value));
     } else if (name == "assembler") {
         assembler = TRY(assembler_choice(value));
     } else if (name == "numerics") {
@@ -252,6 +253,8 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
     } else if (name == "weights") {
         if (!is_one_of(value, {"module", "embedded"})) return bad_value(name, value, "module or embedded");
         weights = value;
+    } else if (name == "profile") {
+        profile = TRY(on_or_off(name, value));
     } else if (name == "exit") {
         if (!is_one_of(value, {"debug-exit", "acpi", "halt"})) {
             return bad_value(name, value, "debug-exit, acpi or halt");

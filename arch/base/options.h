@@ -43,6 +43,7 @@ struct Options {
     IsaChoice isa = IsaChoice::kAuto;
     AssemblerChoice assembler = AssemblerChoice::kAsmjit;
     bool jit = true;           ///< emit routines; off: the scalar reference runs
+    bool profile = false;      ///< show where the time went, at the end
     std::string_view weights;  ///< module or embedded; empty: the module if there is one (kernel)
     std::string_view
         exit;  ///< how the kernel stops: debug-exit, acpi, halt; empty: what the machine has (kernel)

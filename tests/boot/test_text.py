@@ -38,6 +38,18 @@ def test_each_numeric_class_gives_the_hosts_story(machine, host, numerics):
     assert booted.output == host.run(*options).output
 
 
+def test_the_profile_is_told_and_in_the_log(machine, host):
+    story = ["-p", "A bird", "-n", "12", "--temp", "0"]
+    for run in (machine.boot(*story, "--profile", "on"), host.run(*story, "--profile")):
+        assert run.status == 0
+        assert b"generation, " in run.output and b"gate_up" in run.output
+        profiles = run.records("profile")
+        assert {p["phase"] for p in profiles} == {"prompt", "generation"}
+        head = [p for p in profiles if p["op"] == "project" and p["n"] == "1024" and p["phase"] == "generation"]
+        assert [p["calls"] for p in head] == ["11"]
+        assert 99 < sum(float(p["share"]) for p in profiles if p["phase"] == "generation") < 101
+
+
 PATHS = {
     "sse2": (["--isa", "sse2"], {"isa": "sse2", "assembler": "asmjit"}),
     "avx2": (["--isa", "avx2"], {"isa": "avx2", "assembler": "asmjit"}),

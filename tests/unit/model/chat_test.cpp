@@ -14,6 +14,7 @@ using ::testing::Not;
 using testing::SessionDesk;
 
 struct FakeMachine final : ChatMachine {
+    void report_profile(TextListener& out) override { out.text("project 42%\n"); }
     Report cpu_report() override { return Report("a fine processor\n"); }
     Report memory_report() override { return Report("a lot of memory\n"); }
     uint64_t random_seed() override { return 4711; }
@@ -107,6 +108,7 @@ TEST(Chat, APromptThatIsTooLongIsAnErrorAndNotTheEnd) {
 
 TEST(ChatCommands, DumpHandsItsKeyToTheMachineAndCanBeStopped) {
     ChatDesk desk;
+    EXPECT_THAT(desk.talk("/profile\r"), HasSubstr("/profile\nproject 42%\n"));
     EXPECT_THAT(desk.talk("/dump\r"), HasSubstr("/dump\ncode of all\n"));
     EXPECT_THAT(desk.talk("/dump  a_key \r"), HasSubstr("\ncode of a_key\n"));
     ChatDesk impatient;
