@@ -51,6 +51,24 @@ class ProfiledOperators final : public Operators {
         const Call call(*this, Operation::kProject, w);
         return operators_.matvec_argmax(y, w, x);
     }
+    void rotate(float* heads, size_t n, uint32_t head_size, const RopeRow& rope) override {
+        operators_.rotate(heads, n, head_size, rope);
+    }
+    void qkv_rows(float* q, float* k, float* v, const float* x, const TensorView& query,
+                  const TensorView& key, const TensorView& value, const RopeRow& rope, uint32_t head_size,
+                  size_t rows) override {
+        const Call call(*this, Operation::kQkv, query, rows);
+        operators_.qkv_rows(q, k, v, x, query, key, value, rope, head_size, rows);
+    }
+    void project_add_rows(float* y, const TensorView& w, const float* x, size_t rows) override {
+        const Call call(*this, Operation::kProject, w, rows);
+        operators_.project_add_rows(y, w, x, rows);
+    }
+    void gate_up_rows(float* h, const TensorView& gate, const TensorView& up, const float* x,
+                      size_t rows) override {
+        const Call call(*this, Operation::kGateUp, gate, rows);
+        operators_.gate_up_rows(h, gate, up, x, rows);
+    }
     void softmax(float* values, size_t n) override {
         const Call call(*this, Operation::kSoftmax, n);
         operators_.softmax(values, n);
@@ -66,8 +84,8 @@ class ProfiledOperators final : public Operators {
         Call(ProfiledOperators& self, const ProfiledShape& shape) : profiler_(self.profiler_) {
             profiler_.matmul_profile_begin(shape);
         }
-        Call(ProfiledOperators& self, Operation operation, const TensorView& w)
-            : Call(self, {operation, w.type, 1, w.rows, w.columns}) {}
+        Call(ProfiledOperators& self, Operation operation, const TensorView& w, size_t rows = 1)
+            : Call(self, {operation, w.type, static_cast<uint32_t>(rows), w.rows, w.columns}) {}
         Call(ProfiledOperators& self, Operation operation, size_t n)
             : Call(self, {operation, {}, 1, static_cast<uint32_t>(n), 1}) {}
         Call(const Call&) = delete;

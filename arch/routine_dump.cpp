@@ -29,7 +29,8 @@ void print_code(const RoutineCache::Entry& entry, TextListener& out) {
           name_of(entry.plan).view());
     // The lines of nothing but hexadecimal digits, out of a saved terminal that may end its lines with CR LF.
     print(out,
-          "# this text in FILE: tr -d '\\r' < FILE | grep -xE '[0-9a-f]+' | xxd -r -p > CODE; "
+          "# this text in FILE: tr -d '\\r' < FILE | grep -xE '[0-9a-f]+' | tr a-f A-F | tr -d '\\n' | "
+          "basenc --base16 -d > CODE; "
           "objdump -D -b binary -m i386:x86-64 -M intel CODE\n");
     const auto* code = reinterpret_cast<const uint8_t*>(entry.code);
     for (uint32_t first = 0; first < entry.bytes; first += kBytesPerLine) {

@@ -62,8 +62,10 @@ void RoutineOperators::attention(float* out, const float* q, const KvView& kv, c
     if (!run(key, &arguments)) reference_.attention(out, q, kv, shape, scores, score_stride);
 }
 
-bool RoutineOperators::project(float* y, const TensorView& w, const float* x, Epilogue epilogue) {
+bool RoutineOperators::project(float* y, const TensorView& w, const float* x, Epilogue epilogue,
+                               size_t rows) {
     RoutineKey key = key_for(Operation::kProject, w);
+    key.m = static_cast<uint32_t>(rows);
     key.epilogue = epilogue;
     const ProjectArguments arguments{y, w.data, x};
     return run(key, &arguments);
@@ -73,6 +75,32 @@ void RoutineOperators::project_add(float* y, const TensorView& w, const float* x
 }
 void RoutineOperators::matvec(float* y, const TensorView& w, const float* x) {
     if (!project(y, w, x, Epilogue::kStore)) reference_.matvec(y, w, x);
+}
+
+// What there is no routine for with so many rows goes row by row.
+void RoutineOperators::qkv_rows(float* q, float* k, float* v, const float* x, const TensorView& query,
+                                const TensorView& key, const TensorView& value, const RopeRow& rope,
+                                uint32_t head_size, size_t rows) {
+    const bool projected = rows > 1 && project(q, query, x, Epilogue::kStore, rows) &&
+                           project(k, key, x, Epilogue::kStore, rows) &&
+                           project(v, value, x, Epilogue::kStore, rows);
+    if (!projected) return Operators::qkv_rows(q, k, v, x, query, key, value, rope, head_size, rows);
+    for (size_t i = 0; i < rows; ++i) {
+        const RopeRow row{rope.cos + i * (head_size / 2), rope.sin + i * (head_size / 2)};
+        rotate(q + i * query.rows, query.rows, head_size, row);
+        rotate(k + i * key.rows, key.rows, head_size, row);
+    }
+}
+void RoutineOperators::project_add_rows(float* y, const TensorView& w, const float* x, size_t rows) {
+    if (rows == 1 || !project(y, w, x, Epilogue::kAdd, rows)) Operators::project_add_rows(y, w, x, rows);
+}
+void RoutineOperators::gate_up_rows(float* h, const TensorView& gate, const TensorView& up, const float* x,
+                                    size_t rows) {
+    RoutineKey key = key_for(Operation::kGateUp, gate);
+    key.m = static_cast<uint32_t>(rows);
+    const bool alike = gate.type == up.type && gate.layout == up.layout;
+    const GateUpArguments arguments{h, gate.data, up.data, x};
+    if (rows == 1 || !alike || !run(key, &arguments)) Operators::gate_up_rows(h, gate, up, x, rows);
 }
 
 uint32_t RoutineOperators::matvec_argmax(float* y, const TensorView& w, const float* x) {

@@ -26,6 +26,15 @@ class RoutineOperators final : public Operators {
     void matvec(float* y, const TensorView& w, const float* x) override;
     uint32_t matvec_argmax(float* y, const TensorView& w, const float* x) override;
     void softmax(float* values, size_t n) override;
+    void rotate(float* heads, size_t n, uint32_t head_size, const RopeRow& rope) override {
+        reference_.rotate(heads, n, head_size, rope);
+    }
+    void qkv_rows(float* q, float* k, float* v, const float* x, const TensorView& query,
+                  const TensorView& key, const TensorView& value, const RopeRow& rope, uint32_t head_size,
+                  size_t rows) override;
+    void project_add_rows(float* y, const TensorView& w, const float* x, size_t rows) override;
+    void gate_up_rows(float* h, const TensorView& gate, const TensorView& up, const float* x,
+                      size_t rows) override;
     uint32_t argmax(const float* values, size_t n) override;
 
  private:
@@ -33,7 +42,7 @@ class RoutineOperators final : public Operators {
     RoutineKey key_for(Operation operation, const TensorView& w) const;
     /// Runs the key's routine, made if need be; false if there is none.
     bool run(const RoutineKey& key, const void* arguments);
-    bool project(float* y, const TensorView& w, const float* x, Epilogue epilogue);
+    bool project(float* y, const TensorView& w, const float* x, Epilogue epilogue, size_t rows = 1);
 
     RoutineCache& cache_;
     Operators& reference_;

@@ -58,12 +58,34 @@ class Operators {
     virtual void gate_up(float* h, const TensorView& gate, const TensorView& up, const float* x) = 0;
     /// y = W x. y: (rows), x: (columns).
     virtual void matvec(float* y, const TensorView& w, const float* x) = 0;
+    /// Rotates the pairs (2i, 2i + 1) of each head in place. heads: (n), n a multiple of head_size.
+    virtual void rotate(float* heads, size_t n, uint32_t head_size, const RopeRow& rope) = 0;
     /// y = W x, as matvec; returns argmax(y). A greedy head.
     virtual uint32_t matvec_argmax(float* y, const TensorView& w, const float* x) = 0;
     /// values[i] = e^(values[i] - max) * (1 / their sum), in place; values: (n), n >= 1.
     virtual void softmax(float* values, size_t n) = 0;
     /// The index of the largest of n values; no NaN, ties go to the lowest index.
     virtual uint32_t argmax(const float* values, size_t n) = 0;
+
+    // ---- for `rows` rows of x at once, a block of a prompt: the bits are those of one row at a time
+    /// x: (rows, columns); q, k, v: (rows, their size); row i is rotated by rope.cos and rope.sin + i * head_size / 2.
+    virtual void qkv_rows(float* q, float* k, float* v, const float* x, const TensorView& query,
+                          const TensorView& key, const TensorView& value, const RopeRow& rope,
+                          uint32_t head_size, size_t rows) {
+        for (size_t i = 0; i < rows; ++i) {
+            const size_t pairs = i * (head_size / 2);
+            qkv(q + i * query.rows, k + i * key.rows, v + i * value.rows, x + i * query.columns, query, key,
+                value, {rope.cos + pairs, rope.sin + pairs}, head_size);
+        }
+    }
+    /// y: (rows, w.rows), x: (rows, w.columns).
+    virtual void project_add_rows(float* y, const TensorView& w, const float* x, size_t rows) {
+        for (size_t i = 0; i < rows; ++i) project_add(y + i * w.rows, w, x + i * w.columns);
+    }
+    virtual void gate_up_rows(float* h, const TensorView& gate, const TensorView& up, const float* x,
+                              size_t rows) {
+        for (size_t i = 0; i < rows; ++i) gate_up(h + i * gate.rows, gate, up, x + i * gate.columns);
+    }
 
  protected:
     ~Operators() = default;

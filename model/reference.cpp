@@ -52,6 +52,10 @@ class ReferenceOperators final : public Operators {
         kernels_.rope(k, key.rows, head_size, rope.cos, rope.sin);
     }
 
+    void rotate(float* heads, size_t n, uint32_t head_size, const RopeRow& rope) override {
+        kernels_.rope(heads, n, head_size, rope.cos, rope.sin);
+    }
+
     void attention(float* out, const float* q, const KvView& kv, const AttentionShape& shape, float* scores,
                    size_t score_stride) override {
         kernels_.attention(out, q, kv.keys, kv.values, kv.positions, shape.num_heads, shape.num_kv_heads,

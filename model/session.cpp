@@ -79,9 +79,11 @@ Result<uint32_t> Session::fill_prompt(std::string_view prompt) {
 
 std::optional<Logits> Session::evaluate_prompt(uint32_t count, TextListener& listener) {
     transformer_->operators().enter(Phase::kPrompt);
-    for (uint32_t position = 0; position + 1 < count; ++position) {
+    for (uint32_t position = 0; position + 1 < count;) {
         if (listener.stop_requested()) return std::nullopt;
-        transformer_->model_prefill(tokens_[position], position);
+        const uint32_t rows = Transformer::prefill_rows(count - 1 - position);
+        transformer_->model_prefill({&tokens_[position], rows}, position);
+        position += rows;
     }
     return transformer_->model_forward(tokens_[count - 1], count - 1);
 }

@@ -41,11 +41,13 @@ Result<Transformer> Transformer::model_init(const Weights& weights, Operators& o
     model.values_ = TRY(Buffer<float>::make(allocator, kv_floats, "KV cache, values"));
     model.rope_cos_ = TRY(Buffer<float>::make(allocator, rope_floats, "rope table, cosines"));
     model.rope_sin_ = TRY(Buffer<float>::make(allocator, rope_floats, "rope table, sines"));
-    model.x_ = TRY(Buffer<float>::make(allocator, config.hidden_size, "activations"));
-    model.normed_ = TRY(Buffer<float>::make(allocator, config.hidden_size, "normed activations"));
-    model.query_ = TRY(Buffer<float>::make(allocator, config.query_size(), "query"));
-    model.attended_ = TRY(Buffer<float>::make(allocator, config.query_size(), "attention's output"));
-    model.hidden_ = TRY(Buffer<float>::make(allocator, config.intermediate_size, "hidden layer"));
+    model.block_ = prefill_rows(context);
+    const size_t block = model.block_;
+    model.x_ = TRY(Buffer<float>::make(allocator, block * config.hidden_size, "activations"));
+    model.normed_ = TRY(Buffer<float>::make(allocator, block * config.hidden_size, "normed activations"));
+    model.query_ = TRY(Buffer<float>::make(allocator, block * config.query_size(), "query"));
+    model.attended_ = TRY(Buffer<float>::make(allocator, block * config.query_size(), "attention's output"));
+    model.hidden_ = TRY(Buffer<float>::make(allocator, block * config.intermediate_size, "hidden layer"));
     model.scores_ =
         TRY(Buffer<float>::make(allocator, size_t{config.num_heads} * context, "attention scores"));
     model.logits_ = TRY(Buffer<float>::make(allocator, config.vocab_size, "logits"));
@@ -54,37 +56,48 @@ Result<Transformer> Transformer::model_init(const Weights& weights, Operators& o
     return model;
 }
 
-void Transformer::model_prefill(uint32_t token, uint32_t position) {
+void Transformer::model_prefill(std::span<const uint32_t> tokens, uint32_t position) {
     const ModelConfig& config = weights_->config;
-    ASSERT(token < config.vocab_size);
-    ASSERT(position < context_);
+    const size_t rows = tokens.size();
+    ASSERT(rows >= 1 && rows <= block_);
+    ASSERT(position + rows <= context_);
     const size_t pairs = config.head_size / 2;
-    const size_t kv_size = config.kv_size();
+    const size_t hidden = config.hidden_size, kv_size = config.kv_size(), query_size = config.query_size();
     const RopeRow rope = {rope_cos_.data() + position * pairs, rope_sin_.data() + position * pairs};
     const AttentionShape heads = {config.num_heads, config.num_kv_heads, config.head_size};
+    const auto normalise = [&](const float* weight) {
+        for (size_t i = 0; i < rows; ++i)
+            operators_->rms_norm(normed_.data() + i * hidden, x_.data() + i * hidden, weight, hidden,
+                                 config.norm_eps);
+    };
 
-    operators_->embed(x_.data(), weights_->embedding, token);
+    for (size_t i = 0; i < rows; ++i) {
+        ASSERT(tokens[i] < config.vocab_size);
+        operators_->embed(x_.data() + i * hidden, weights_->embedding, tokens[i]);
+    }
     for (uint32_t layer = 0; layer < config.num_layers; ++layer) {
         const LayerWeights& w = weights_->layers[layer];
         float* keys = keys_.data() + size_t{layer} * context_ * kv_size;      // (context, kv_size)
         float* values = values_.data() + size_t{layer} * context_ * kv_size;  // (context, kv_size)
 
-        operators_->rms_norm(normed_.data(), x_.data(), w.attention_norm, config.hidden_size,
-                             config.norm_eps);
-        operators_->qkv(query_.data(), keys + position * kv_size, values + position * kv_size, normed_.data(),
-                        w.query, w.key, w.value, rope, config.head_size);
-        operators_->attention(attended_.data(), query_.data(), {keys, values, position + size_t{1}}, heads,
-                              scores_.data(), context_);
-        operators_->project_add(x_.data(), w.output, attended_.data());
+        normalise(w.attention_norm);
+        operators_->qkv_rows(query_.data(), keys + position * kv_size, values + position * kv_size,
+                             normed_.data(), w.query, w.key, w.value, rope, config.head_size, rows);
+        // Row i sees the positions up to its own.
+        for (size_t i = 0; i < rows; ++i) {
+            operators_->attention(attended_.data() + i * query_size, query_.data() + i * query_size,
+                                  {keys, values, position + i + 1}, heads, scores_.data(), context_);
+        }
+        operators_->project_add_rows(x_.data(), w.output, attended_.data(), rows);
 
-        operators_->rms_norm(normed_.data(), x_.data(), w.ffn_norm, config.hidden_size, config.norm_eps);
-        operators_->gate_up(hidden_.data(), w.gate, w.up, normed_.data());
-        operators_->project_add(x_.data(), w.down, hidden_.data());
+        normalise(w.ffn_norm);
+        operators_->gate_up_rows(hidden_.data(), w.gate, w.up, normed_.data(), rows);
+        operators_->project_add_rows(x_.data(), w.down, hidden_.data(), rows);
     }
 }
 
 Logits Transformer::model_forward(uint32_t token, uint32_t position) {
-    model_prefill(token, position);
+    model_prefill({&token, 1}, position);
     const ModelConfig& config = weights_->config;
     operators_->rms_norm(normed_.data(), x_.data(), weights_->final_norm, config.hidden_size,
                          config.norm_eps);

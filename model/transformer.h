@@ -2,6 +2,8 @@
 // model_init.
 #pragma once
 
+#include <span>
+
 #include "arch/base/allocator.h"
 #include "arch/base/result.h"
 #include "model/operators.h"
@@ -19,8 +21,14 @@ class Transformer {
     /// Runs one token at `position` (< context) and returns the logits, valid until the next
     /// call. Positions are filled in order; running an earlier position again forgets what came after it.
     Logits model_forward(uint32_t token, uint32_t position);
-    /// As model_forward, but stops before the head: for all but the last token of a prompt.
-    void model_prefill(uint32_t token, uint32_t position);
+    /// As model_forward for tokens one after another, but stops before the head: for all but the last of a prompt. At most
+    /// kBlock of them, which are run as one block where that is quicker.
+    void model_prefill(std::span<const uint32_t> tokens, uint32_t position);
+    /// How many of `left` tokens model_prefill() should be given at a time. Few sizes, because each wants routines of its own.
+    static uint32_t prefill_rows(uint32_t left) {
+        return left >= kBlock ? kBlock : left >= kSmallBlock ? kSmallBlock : 1;
+    }
+    static constexpr uint32_t kBlock = 64, kSmallBlock = 16;
     /// Gives all buffers back.
     void model_free();
 
@@ -36,9 +44,10 @@ class Transformer {
     uint32_t context_ = 0;
     Buffer<float> keys_, values_;        // (layers, context, kv_size)
     Buffer<float> rope_cos_, rope_sin_;  // (context, head_size / 2)
-    Buffer<float> x_, normed_;           // (hidden)
-    Buffer<float> query_, attended_;     // (query_size)
-    Buffer<float> hidden_;               // (intermediate)
+    uint32_t block_ = 1;                 ///< rows that the activations have room for
+    Buffer<float> x_, normed_;           // (block, hidden)
+    Buffer<float> query_, attended_;     // (block, query_size)
+    Buffer<float> hidden_;               // (block, intermediate)
     Buffer<float> scores_;               // (num_heads, context)
     Buffer<float> logits_;               // (vocab)
 };

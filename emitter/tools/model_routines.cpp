@@ -28,6 +28,7 @@ class NoOperators final : public Operators {
     void matvec(float*, const TensorView&, const float*) override {}
     uint32_t matvec_argmax(float*, const TensorView&, const float*) override { return 0; }
     void softmax(float*, size_t) override {}
+    void rotate(float*, size_t, uint32_t, const RopeRow&) override {}
     uint32_t argmax(const float*, size_t) override { return 0; }
 
  private:

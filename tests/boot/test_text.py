@@ -50,6 +50,18 @@ def test_the_profile_is_told_and_in_the_log(machine, host):
         assert 99 < sum(float(p["share"]) for p in profiles if p["phase"] == "generation") < 101
 
 
+LONG_PROMPT = ("Once upon a time there was a little girl named Lily. She had a red ball and she loved to play with it in the "
+               "park every day. One day her friend Tom came and asked if he could play with the ball too. Lily said yes.")
+
+
+def test_a_long_prompt_read_in_blocks_gives_the_text_of_one_token_at_a_time(machine, host):
+    story = ["-p", LONG_PROMPT, "-n", "10", "--temp", "0"]
+    booted, hosted = machine.boot(*story), host.run(*story)
+    assert booted.status == 0
+    assert booted.output == hosted.output == host.run(*story, "--jit", "off").output
+    assert "16" in {p["m"] for p in hosted.records("profile") if p["phase"] == "prompt"}, "the prompt had a block"
+
+
 PATHS = {
     "sse2": (["--isa", "sse2"], {"isa": "sse2", "assembler": "asmjit"}),
     "avx2": (["--isa", "avx2"], {"isa": "avx2", "assembler": "asmjit"}),

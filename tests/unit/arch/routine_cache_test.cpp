@@ -183,6 +183,52 @@ TEST_F(RoutineCacheTest, AnAddressInARoutineIsNamedByKeyAndOffset) {
     EXPECT_FALSE(cache.find_code(reinterpret_cast<uint64_t>(&cache), name, offset));
 }
 
+// A block of rows is one routine, and its rows have the bits of a single one's.
+TEST_F(RoutineCacheTest, BlocksOfRowsHaveTheBitsOfOneRowAtATime) {
+    RoutineCache& cache = open(lenient_);
+    Operators& reference = *reference_operators(NumericClass::kMulAdd, {}).value();
+    RoutineOperators operators(cache, reference, Isa::kSse2);
+    constexpr uint32_t kIn = 40, kOut = 48, kKv = 16, kHead = 8;
+    constexpr size_t kRows = 16;
+    std::vector<float> weights(3 * 48 * kIn), x(kRows * kIn), angles(2 * kRows * kHead / 2);
+    for (size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i * 7 % 31) * 0.03f - 0.4f;
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 5 % 23) * 0.1f - 1;
+    for (size_t i = 0; i < angles.size(); ++i) angles[i] = static_cast<float>(i % 9) * 0.2f - 0.8f;
+    const auto matrix = [&](size_t at, uint32_t rows) {
+        return TensorView{weights.data() + at * 48 * kIn, rows, kIn, ElementType::kF32, Layout::kPanels16};
+    };
+    const RopeRow rope{angles.data(), angles.data() + kRows * kHead / 2};
+    struct Outputs {
+        std::vector<float> q = std::vector<float>(kRows * kOut), k = std::vector<float>(kRows * kKv), v = k,
+                           h = q, y = q;
+        bool operator==(const Outputs&) const = default;
+    };
+    const auto run = [&](Operators& by, bool one_by_one) {
+        Outputs out;
+        const size_t step = one_by_one ? 1 : kRows;
+        for (size_t i = 0; i < kRows; i += step) {
+            const float* row = x.data() + i * kIn;
+            by.qkv_rows(&out.q[i * kOut], &out.k[i * kKv], &out.v[i * kKv], row, matrix(0, kOut),
+                        matrix(1, kKv), matrix(2, kKv), {rope.cos + i * kHead / 2, rope.sin + i * kHead / 2},
+                        kHead, step);
+            by.gate_up_rows(&out.h[i * kOut], matrix(0, kOut), matrix(1, kOut), row, step);
+            by.project_add_rows(&out.y[i * kOut], matrix(2, kOut), row, step);
+        }
+        return out;
+    };
+    const Outputs wanted = run(reference, true);
+    EXPECT_TRUE(run(reference, false) == wanted);
+    EXPECT_TRUE(run(operators, true) == wanted);
+    const int made = maker_.made;
+    EXPECT_TRUE(run(operators, false) == wanted);
+    EXPECT_EQ(maker_.made, made + 4) << "projections of 48 and 16 outputs, gate and up, an added projection";
+    // Where there is no routine for so many rows, those for one row do it.
+    maker_.fails = true;
+    RoutineCache& empty = open(lenient_);
+    RoutineOperators fallback(empty, reference, Isa::kSse2);
+    EXPECT_TRUE(run(fallback, false) == wanted);
+}
+
 TEST_F(RoutineCacheTest, OperatorsFallBackToTheReferenceWithTheSameBits) {
     maker_.replacement = kInvalid;
     RoutineCache& cache = open(probe_);

@@ -81,6 +81,7 @@ class ScriptedOperators final : public Operators {
         return argmax(y, w.rows);
     }
     void softmax(float*, size_t) override {}
+    void rotate(float*, size_t, uint32_t, const RopeRow&) override {}
     uint32_t argmax(const float* values, size_t n) override {
         uint32_t best = 0;
         for (uint32_t i = 1; i < n; ++i) best = values[i] > values[best] ? i : best;

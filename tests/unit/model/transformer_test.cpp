@@ -118,8 +118,31 @@ TEST(Transformer, PrefillLeavesTheSameStateAsForward) {
     CountingAllocator allocator;
     Operators& operators = operators_of(NumericClass::kMulAdd);
     Transformer transformer = Transformer::model_init(model.weights, operators, allocator).take();
-    for (uint32_t i = 0; i < 8; ++i) transformer.model_prefill(tokens[i], i);
+    for (uint32_t i = 0; i < 8; ++i) transformer.model_prefill({&tokens[i], 1}, i);
     EXPECT_EQ(logits_after(transformer, tokens[8], 8), expected[8]);
+}
+
+TEST(Transformer, ABlockOfThePromptLeavesTheSameStateAsOneTokenAtATime) {
+    static_assert(Transformer::kSmallBlock < kContext);
+    for (NumericClass numerics : classes()) {
+        const RandomModel model(small_config(true), ElementType::kF16, Layout::kPanels16, 17);
+        const std::vector<uint32_t> tokens = some_tokens(Transformer::kSmallBlock + 3, 7);
+        const std::vector<Logits> expected = run(model, numerics, tokens);
+        CountingAllocator allocator;
+        Transformer transformer =
+            Transformer::model_init(model.weights, operators_of(numerics), allocator).take();
+        transformer.model_prefill({&tokens[0], 1}, 0);
+        transformer.model_prefill({&tokens[1], Transformer::kSmallBlock}, 1);
+        for (uint32_t i = Transformer::kSmallBlock + 1; i < tokens.size(); ++i)
+            EXPECT_EQ(logits_after(transformer, tokens[i], i), expected[i]);
+    }
+}
+
+TEST(Transformer, APromptIsCutIntoFewKindsOfBlocks) {
+    EXPECT_EQ(Transformer::prefill_rows(1), 1u);
+    EXPECT_EQ(Transformer::prefill_rows(Transformer::kSmallBlock - 1), 1u);
+    EXPECT_EQ(Transformer::prefill_rows(Transformer::kSmallBlock), Transformer::kSmallBlock);
+    EXPECT_EQ(Transformer::prefill_rows(1000), Transformer::kBlock);
 }
 
 TEST(Transformer, AShorterContextChangesNoLogits) {
