@@ -257,7 +257,7 @@ help:
 	@echo 'make oracle-tests instructions and routines against asmjit, xbyak, Zydis and an interpreter'
 	@echo 'make fuzz         libFuzzer on assemblers and routines; FUZZ_SECONDS=60 (make deps-fuzz first)'
 	@echo 'make check        format, layering, shell scripts'
-	@echo 'make bench        emitted routines beside limits, hand-written code and other libraries (bareflow-bench)'
+	@echo 'make bench        boot time, and bareflow-bench: routines beside limits, hand-written code, other libraries'
 	@echo 'make bench-boot   time from the start of QEMU to the first token'
 	@echo 'make size-report  what takes how many bytes in the kernel'
 	@echo 'make deps         install every Debian package that any of these needs'

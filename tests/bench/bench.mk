@@ -1,5 +1,5 @@
 # bareflow-bench: routines beside the machine's limits, hand-written code and Debian's BLAS and neural network libraries.
-# `make bench` installs those, builds and runs it. Included by the Makefile.
+# `make bench` installs those, builds, measures the time of a boot and runs it. Included by the Makefile.
 BENCH_PACKAGES := libopenblas-pthread-dev libblis-pthread-dev libeigen3-dev libdnnl-dev libxsmm-dev nlohmann-json3-dev
 BENCH_SOURCES := $(wildcard tests/bench/*.cpp)
 BENCH_OBJECTS := $(BENCH_SOURCES:%.cpp=$(BUILD)/host/%.o)
@@ -16,6 +16,7 @@ deps-bench:
 bareflow-bench: deps-bench
 	$(Q)$(MAKE) -j$(JOBS) $(BUILD)/host/bareflow-bench
 bench: bareflow-bench
+	$(Q)$(MAKE) bench-boot
 	$(Q)$(BUILD)/host/bareflow-bench
 $(BUILD)/host/bareflow-bench: $(BENCH_OBJECTS) $(HOST_OBJECTS) $(PORTABLE_OBJECTS)
 	$(call say,LINK,$@)
