@@ -28,6 +28,16 @@ Result<Isa> choose_isa(const Options& options, const CpuFeatures& cpu, NumericCl
     return isa;
 }
 
+/// `wanted` 0: all. nullptr for one core.
+Workers* start_cores(Platform& platform, unsigned wanted) {
+    const Cores cores = platform.start_cores(wanted);
+    LogRecord(platform.log(), "cores")
+        .field("found", cores.found)
+        .field("started", cores.started)
+        .field("used", cores.workers == nullptr ? 1 : cores.workers->count());
+    return cores.workers;
+}
+
 }  // namespace
 
 RoutineEngine::~RoutineEngine() {
@@ -49,18 +59,22 @@ Result<Operators*> RoutineEngine::start(Platform& platform, const Options& optio
         .field("isa", name_of(isa))
         .field("numerics", name_of(numerics))
         .field("assembler", isa == Isa::kScalar ? "none" : maker.name());
-    if (isa == Isa::kScalar) return reference;
+    if (isa == Isa::kScalar) {
+        start_cores(platform, 1);  // the reference computes on one
+        return reference;
+    }
 
     probe_.emplace(*reference, platform.fault_guard(), platform.allocator(), platform.clock());
     cache_.emplace(maker, *probe_, platform.log());
     if (Result<void> ready = make_room(platform); !ready) {
         LogRecord(platform.log(), "routines_off").field("reason", ready.error().message.view());
         cache_.reset();
+        start_cores(platform, 1);
         return reference;
     }
     platform.set_code_directory(&*cache_);
     platform_ = &platform;
-    operators_.emplace(*cache_, *reference, isa);
+    operators_.emplace(*cache_, *reference, isa, start_cores(platform, options.threads));
     return static_cast<Operators*>(&*operators_);
 }
 

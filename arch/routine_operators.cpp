@@ -3,6 +3,15 @@
 #include "emitter/routine_emitter.h"
 
 namespace bareflow {
+namespace {
+
+template <typename Arguments>
+struct Part {
+    RoutineKey key;
+    Arguments arguments;
+};
+
+}  // namespace
 
 RoutineKey RoutineOperators::key_for(Operation operation) const {
     RoutineKey key;
@@ -20,15 +29,45 @@ RoutineKey RoutineOperators::key_for(Operation operation, const TensorView& w) c
     return key;
 }
 
+Routine RoutineOperators::routine_for(const RoutineKey& key, const void* arguments) {
+    if (const Routine routine = cache_.find(key)) return routine;
+    return can_emit(key) ? cache_.find_or_make(key, complete_plan(key, {}), arguments) : nullptr;
+}
+
 bool RoutineOperators::run(const RoutineKey& key, const void* arguments) {
-    Routine routine = cache_.find(key);
-    if (routine == nullptr) {
-        if (!can_emit(key)) return false;
-        routine = cache_.find_or_make(key, complete_plan(key, {}), arguments);
-        if (routine == nullptr) return false;
-    }
+    const Routine routine = routine_for(key, arguments);
+    if (routine == nullptr) return false;
     routine(arguments);
     return true;
+}
+
+template <typename MakePart>
+bool RoutineOperators::run_split(const Split& split, MakePart part) {
+    const uint32_t parts = split.parts();
+    if (parts == 1) return false;
+    // Routines are found and made here, on the one core that may: the others only run them.
+    const auto first = part(0), last = part(parts - 1);
+    const bool alike = first.key == last.key;
+    struct Job {
+        MakePart& part;
+        uint32_t last_part;
+        Routine routine, last_routine;
+    } job{part, parts - 1, nullptr, nullptr};
+    const uint32_t evicted = cache_.counts().evicted;
+    if (!alike) job.last_routine = routine_for(last.key, &last.arguments);
+    job.routine = routine_for(first.key, &first.arguments);
+    if (alike) job.last_routine = job.routine;
+    const bool moved =
+        cache_.counts().evicted != evicted;  // the one's making may have cost the other its place
+    if (moved || job.routine == nullptr || job.last_routine == nullptr) return false;
+    return workers_->run(
+        parts,
+        [](void* context, unsigned worker, unsigned) {
+            const Job& shared = *static_cast<Job*>(context);
+            const auto own = shared.part(worker);
+            (worker == shared.last_part ? shared.last_routine : shared.routine)(&own.arguments);
+        },
+        &job);
 }
 
 void RoutineOperators::rms_norm(float* y, const float* x, const float* weight, size_t n, float eps) {
@@ -47,6 +86,22 @@ void RoutineOperators::qkv(float* q, float* k, float* v, const float* x, const T
     key.head_size = head_size;
     const bool alike = key_weights.type == query.type && value.type == query.type &&
                        key_weights.layout == query.layout && value.layout == query.layout;
+    const HeadGroups heads = HeadGroups::make(query.rows, key_weights.rows, head_size);
+    const Split split = split_of(heads.units(), query.bytes() + key_weights.bytes() + value.bytes());
+    const bool done =
+        alike && run_split(split, [&](uint32_t part) {
+            const OutputRange own = OutputRange::of(split, part, heads.unit, heads.kv_heads);
+            const OutputRange kv{own.first * head_size, own.count * head_size},
+                queries{kv.first * heads.queries, kv.count * heads.queries};
+            RoutineKey part_key = key;
+            part_key.n = queries.count;
+            part_key.kv_n = kv.count;
+            return Part<QkvArguments>{
+                part_key,
+                {q + queries.first, k + kv.first, v + kv.first, rows_of(query, queries).data,
+                 rows_of(key_weights, kv).data, rows_of(value, kv).data, x, rope.cos, rope.sin}};
+        });
+    if (done) return;
     const QkvArguments arguments{q, k, v, query.data, key_weights.data, value.data, x, rope.cos, rope.sin};
     if (!alike || !run(key, &arguments))
         reference_.qkv(q, k, v, x, query, key_weights, value, rope, head_size);
@@ -58,15 +113,52 @@ void RoutineOperators::attention(float* out, const float* q, const KvView& kv, c
     key.head_size = shape.head_size;
     key.num_heads = shape.num_heads;
     key.num_kv_heads = shape.num_kv_heads;
-    const AttentionArguments arguments{out, q, kv.keys, kv.values, kv.positions, scores, score_stride};
+    const size_t row_bytes = size_t{shape.num_kv_heads} * shape.head_size * sizeof(float);
+    const uint32_t queries = shape.num_heads / shape.num_kv_heads;  // that share a key/value head
+    const bool even = shape.num_heads % shape.num_kv_heads == 0;
+    const Split split = split_of(even ? shape.num_kv_heads : 1, 2 * kv.positions * row_bytes);
+    const bool done = run_split(split, [&](uint32_t part) {
+        const OutputRange own = OutputRange::of(split, part, 1, shape.num_kv_heads);
+        const size_t kv_first = size_t{own.first} * shape.head_size, first = kv_first * queries;
+        RoutineKey part_key = key;
+        part_key.num_heads = own.count * queries;
+        part_key.num_kv_heads = own.count;
+        return Part<AttentionArguments>{
+            part_key,
+            {out + first, q + first, kv.keys + kv_first, kv.values + kv_first, kv.positions,
+             scores + size_t{own.first} * queries * score_stride, score_stride, row_bytes}};
+    });
+    if (done) return;
+    const AttentionArguments arguments{out,          q,      kv.keys,      kv.values,
+                                       kv.positions, scores, score_stride, row_bytes};
     if (!run(key, &arguments)) reference_.attention(out, q, kv, shape, scores, score_stride);
 }
 
-bool RoutineOperators::project(float* y, const TensorView& w, const float* x, Epilogue epilogue) {
+/// `best`: where the index of the largest output goes (Epilogue::kArgmax).
+bool RoutineOperators::project(float* y, const TensorView& w, const float* x, Epilogue epilogue,
+                               uint32_t* best) {
     RoutineKey key = key_for(Operation::kProject, w);
     key.epilogue = epilogue;
-    const ProjectArguments arguments{y, w.data, x};
-    return run(key, &arguments);
+    uint64_t index[Workers::kMaxWorkers];  // of each part's largest, within the part
+    const Split split = split_of(panels_of(w), w.bytes());
+    const bool done = run_split(split, [&](uint32_t part) {
+        const OutputRange own = OutputRange::of(split, part, kPanelRows, w.rows);
+        RoutineKey part_key = key;
+        part_key.n = own.count;
+        return Part<ProjectArguments>{part_key, {y + own.first, rows_of(w, own).data, x, &index[part]}};
+    });
+    if (done) {
+        if (best == nullptr) return true;
+        ArgmaxJoin join(y);
+        for (uint32_t part = 0; part < split.parts(); ++part)
+            join.include(OutputRange::of(split, part, kPanelRows, w.rows).first + index[part]);
+        *best = join.best();
+        return true;
+    }
+    const ProjectArguments arguments{y, w.data, x, index};
+    if (!run(key, &arguments)) return false;
+    if (best != nullptr) *best = static_cast<uint32_t>(index[0]);
+    return true;
 }
 void RoutineOperators::project_add(float* y, const TensorView& w, const float* x) {
     if (!project(y, w, x, Epilogue::kAdd)) reference_.project_add(y, w, x);
@@ -76,11 +168,8 @@ void RoutineOperators::matvec(float* y, const TensorView& w, const float* x) {
 }
 
 uint32_t RoutineOperators::matvec_argmax(float* y, const TensorView& w, const float* x) {
-    RoutineKey key = key_for(Operation::kProject, w);
-    key.epilogue = Epilogue::kArgmax;
-    uint64_t index = 0;
-    const ProjectArguments arguments{y, w.data, x, &index};
-    return run(key, &arguments) ? static_cast<uint32_t>(index) : reference_.matvec_argmax(y, w, x);
+    uint32_t best = 0;
+    return project(y, w, x, Epilogue::kArgmax, &best) ? best : reference_.matvec_argmax(y, w, x);
 }
 uint32_t RoutineOperators::argmax(const float* values, size_t n) {
     RoutineKey key = key_for(Operation::kArgmax);
@@ -99,6 +188,15 @@ void RoutineOperators::softmax(float* values, size_t n) {
 void RoutineOperators::gate_up(float* h, const TensorView& gate, const TensorView& up, const float* x) {
     const RoutineKey key = key_for(Operation::kGateUp, gate);
     const bool alike = gate.type == up.type && gate.layout == up.layout;
+    const Split split = split_of(panels_of(gate), gate.bytes() + up.bytes());
+    const bool done = alike && run_split(split, [&](uint32_t part) {
+                          const OutputRange own = OutputRange::of(split, part, kPanelRows, gate.rows);
+                          RoutineKey part_key = key;
+                          part_key.n = own.count;
+                          return Part<GateUpArguments>{
+                              part_key, {h + own.first, rows_of(gate, own).data, rows_of(up, own).data, x}};
+                      });
+    if (done) return;
     const GateUpArguments arguments{h, gate.data, up.data, x};
     if (!alike || !run(key, &arguments)) reference_.gate_up(h, gate, up, x);
 }

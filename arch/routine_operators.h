@@ -1,6 +1,8 @@
 // The transformer's operators by emitted routines; what has none runs on the reference. The bits are the same.
 #pragma once
 
+#include "arch/base/workers.h"
+#include "arch/routine_split.h"
 #include "emitter/routine_cache.h"
 #include "model/operators.h"
 
@@ -9,8 +11,14 @@ namespace bareflow {
 class RoutineOperators final : public Operators {
  public:
     /// `isa` is what routines are made for; `reference` is of the same numeric class and answers the rest.
-    RoutineOperators(RoutineCache& cache, Operators& reference, Isa isa)
-        : cache_(cache), reference_(reference), isa_(isa) {}
+    /// Operators whose parts have at least `min_part_bytes` to read are shared out among `workers`, if there are some.
+    RoutineOperators(RoutineCache& cache, Operators& reference, Isa isa, Workers* workers = nullptr,
+                     size_t min_part_bytes = kMinPartBytes)
+        : cache_(cache),
+          reference_(reference),
+          isa_(isa),
+          workers_(workers),
+          min_part_bytes_(min_part_bytes) {}
 
     NumericClass numeric_class() const override { return reference_.numeric_class(); }
     void embed(float* row, const TensorView& table, uint32_t token) override {
@@ -31,13 +39,24 @@ class RoutineOperators final : public Operators {
  private:
     RoutineKey key_for(Operation operation) const;
     RoutineKey key_for(Operation operation, const TensorView& w) const;
-    /// Runs the key's routine, made if need be; false if there is none.
+    /// The key's routine, made if need be; nullptr if there is none.
+    Routine routine_for(const RoutineKey& key, const void* arguments);
+    /// Runs the key's routine; false if there is none.
     bool run(const RoutineKey& key, const void* arguments);
-    bool project(float* y, const TensorView& w, const float* x, Epilogue epilogue);
+    /// Runs an operator in parts, a core each: Part{key, arguments} = part(number). False if it is one part only, or if
+    /// there is no routine for some part; nothing has been computed then.
+    template <typename MakePart>
+    bool run_split(const Split& split, MakePart part);
+    Split split_of(uint32_t units, size_t bytes) const {
+        return Split::make(units, bytes, workers_ == nullptr ? 1 : workers_->count(), min_part_bytes_);
+    }
+    bool project(float* y, const TensorView& w, const float* x, Epilogue epilogue, uint32_t* best = nullptr);
 
     RoutineCache& cache_;
     Operators& reference_;
     Isa isa_;
+    Workers* workers_;
+    size_t min_part_bytes_;
 };
 
 }  // namespace bareflow
