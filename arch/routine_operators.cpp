@@ -1,5 +1,7 @@
 #include "arch/routine_operators.h"
 
+#include <type_traits>
+
 #include "emitter/routine_emitter.h"
 
 namespace bareflow {
