@@ -49,6 +49,11 @@ Result<void> RoutineEngine::make_room(Platform& platform) {
     return cache_->initialise(region, platform.code_pages(), platform.allocator());
 }
 
+Operators* RoutineEngine::share_reference(Operators& reference, Workers* workers) {
+    if (workers == nullptr) return &reference;
+    return &operators_.emplace(reference, workers);
+}
+
 Result<Operators*> RoutineEngine::start(Platform& platform, const Options& options) {
     const CpuFeatures& cpu = platform.cpu();
     const NumericClass numerics = choose_numerics(options, cpu);
@@ -59,22 +64,19 @@ Result<Operators*> RoutineEngine::start(Platform& platform, const Options& optio
         .field("isa", name_of(isa))
         .field("numerics", name_of(numerics))
         .field("assembler", isa == Isa::kScalar ? "none" : maker.name());
-    if (isa == Isa::kScalar) {
-        start_cores(platform, 1);  // the reference computes on one
-        return reference;
-    }
+    Workers* workers = start_cores(platform, options.threads);
+    if (isa == Isa::kScalar) return share_reference(*reference, workers);
 
     probe_.emplace(*reference, platform.fault_guard(), platform.allocator(), platform.clock());
     cache_.emplace(maker, *probe_, platform.log());
     if (Result<void> ready = make_room(platform); !ready) {
         LogRecord(platform.log(), "routines_off").field("reason", ready.error().message.view());
         cache_.reset();
-        start_cores(platform, 1);
-        return reference;
+        return share_reference(*reference, workers);
     }
     platform.set_code_directory(&*cache_);
     platform_ = &platform;
-    operators_.emplace(*cache_, *reference, isa, start_cores(platform, options.threads));
+    operators_.emplace(*cache_, *reference, isa, workers);
     return static_cast<Operators*>(&*operators_);
 }
 

@@ -29,6 +29,7 @@ class RoutineEngine {
     static constexpr size_t kCodeBytes = 1 << 20;
 
     Result<void> make_room(Platform& platform);
+    Operators* share_reference(Operators& reference, Workers* workers);
 
     Platform* platform_ = nullptr;
     std::optional<ReferenceProbe> probe_;

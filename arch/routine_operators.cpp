@@ -32,8 +32,9 @@ RoutineKey RoutineOperators::key_for(Operation operation, const TensorView& w) c
 }
 
 Routine RoutineOperators::routine_for(const RoutineKey& key, const void* arguments) {
-    if (const Routine routine = cache_.find(key)) return routine;
-    return can_emit(key) ? cache_.find_or_make(key, complete_plan(key, {}), arguments) : nullptr;
+    if (cache_ == nullptr) return nullptr;
+    if (const Routine routine = cache_->find(key)) return routine;
+    return can_emit(key) ? cache_->find_or_make(key, complete_plan(key, {}), arguments) : nullptr;
 }
 
 bool RoutineOperators::run(const RoutineKey& key, const void* arguments) {
@@ -43,31 +44,38 @@ bool RoutineOperators::run(const RoutineKey& key, const void* arguments) {
     return true;
 }
 
-template <typename MakePart>
-bool RoutineOperators::run_split(const Split& split, MakePart part) {
+template <typename MakePart, typename ReferencePart>
+bool RoutineOperators::run_split(const Split& split, MakePart part, ReferencePart reference_part) {
+    constexpr bool kHasReference = !std::is_null_pointer_v<ReferencePart>;
     const uint32_t parts = split.parts();
-    if (parts == 1) return false;
-    // Routines are found and made here, on the one core that may: the others only run them.
-    const auto first = part(0), last = part(parts - 1);
-    const bool alike = first.key == last.key;
+    if (parts <= 1) return false;
     struct Job {
         MakePart& part;
+        ReferencePart& reference_part;
         uint32_t last_part;
         Routine routine, last_routine;
-    } job{part, parts - 1, nullptr, nullptr};
-    const uint32_t evicted = cache_.counts().evicted;
-    if (!alike) job.last_routine = routine_for(last.key, &last.arguments);
+    } job{part, reference_part, parts - 1, nullptr, nullptr};
+    // Routines are found and made here, on the one core that may: the others only run them. The making of the second may
+    // cost the first its place.
+    const auto first = part(0), last = part(parts - 1);
     job.routine = routine_for(first.key, &first.arguments);
-    if (alike) job.last_routine = job.routine;
-    const bool moved =
-        cache_.counts().evicted != evicted;  // the one's making may have cost the other its place
-    if (moved || job.routine == nullptr || job.last_routine == nullptr) return false;
+    job.last_routine = job.routine;
+    if (!(first.key == last.key)) {
+        job.last_routine = routine_for(last.key, &last.arguments);
+        job.routine = routine_for(first.key, &first.arguments);
+        if (cache_ != nullptr && cache_->find(last.key) == nullptr) job.last_routine = nullptr;
+    }
+    if (!kHasReference && (job.routine == nullptr || job.last_routine == nullptr)) return false;
     return workers_->run(
         parts,
         [](void* context, unsigned worker, unsigned) {
             const Job& shared = *static_cast<Job*>(context);
+            const Routine routine = worker == shared.last_part ? shared.last_routine : shared.routine;
+            if constexpr (kHasReference) {
+                if (routine == nullptr) return shared.reference_part(worker);
+            }
             const auto own = shared.part(worker);
-            (worker == shared.last_part ? shared.last_routine : shared.routine)(&own.arguments);
+            routine(&own.arguments);
         },
         &job);
 }
@@ -90,20 +98,29 @@ void RoutineOperators::qkv(float* q, float* k, float* v, const float* x, const T
                        key_weights.layout == query.layout && value.layout == query.layout;
     const HeadGroups heads = HeadGroups::make(query.rows, key_weights.rows, head_size);
     const Split split = split_of(heads.units(), query.bytes() + key_weights.bytes() + value.bytes());
-    const bool done =
-        alike && run_split(split, [&](uint32_t part) {
-            const OutputRange own = OutputRange::of(split, part, heads.unit, heads.kv_heads);
-            const OutputRange kv{own.first * head_size, own.count * head_size},
-                queries{kv.first * heads.queries, kv.count * heads.queries};
-            RoutineKey part_key = key;
-            part_key.n = queries.count;
-            part_key.kv_n = kv.count;
-            return Part<QkvArguments>{
-                part_key,
-                {q + queries.first, k + kv.first, v + kv.first, rows_of(query, queries).data,
-                 rows_of(key_weights, kv).data, rows_of(value, kv).data, x, rope.cos, rope.sin}};
-        });
-    if (done) return;
+    auto kv_range = [&](uint32_t part) {
+        const OutputRange own = OutputRange::of(split, part, heads.unit, heads.kv_heads);
+        return OutputRange{own.first * head_size, own.count * head_size};
+    };
+    auto query_range = [&](const OutputRange& kv) {
+        return OutputRange{kv.first * heads.queries, kv.count * heads.queries};
+    };
+    auto part = [&](uint32_t number) {
+        const OutputRange kv = kv_range(number), own = query_range(kv);
+        Part<QkvArguments> made{
+            key,
+            {q + own.first, k + kv.first, v + kv.first, rows_of(query, own).data,
+             rows_of(key_weights, kv).data, rows_of(value, kv).data, x, rope.cos, rope.sin}};
+        made.key.n = own.count;
+        made.key.kv_n = kv.count;
+        return made;
+    };
+    auto reference_part = [&](uint32_t number) {
+        const OutputRange kv = kv_range(number), own = query_range(kv);
+        reference_.qkv(q + own.first, k + kv.first, v + kv.first, x, rows_of(query, own),
+                       rows_of(key_weights, kv), rows_of(value, kv), rope, head_size);
+    };
+    if (alike && run_split(split, part, reference_part)) return;
     const QkvArguments arguments{q, k, v, query.data, key_weights.data, value.data, x, rope.cos, rope.sin};
     if (!alike || !run(key, &arguments))
         reference_.qkv(q, k, v, x, query, key_weights, value, rope, head_size);
@@ -119,59 +136,63 @@ void RoutineOperators::attention(float* out, const float* q, const KvView& kv, c
     const uint32_t queries = shape.num_heads / shape.num_kv_heads;  // that share a key/value head
     const bool even = shape.num_heads % shape.num_kv_heads == 0;
     const Split split = split_of(even ? shape.num_kv_heads : 1, 2 * kv.positions * row_bytes);
-    const bool done = run_split(split, [&](uint32_t part) {
-        const OutputRange own = OutputRange::of(split, part, 1, shape.num_kv_heads);
+    auto part = [&](uint32_t number) {
+        const OutputRange own = OutputRange::of(split, number, 1, shape.num_kv_heads);
         const size_t kv_first = size_t{own.first} * shape.head_size, first = kv_first * queries;
-        RoutineKey part_key = key;
-        part_key.num_heads = own.count * queries;
-        part_key.num_kv_heads = own.count;
-        return Part<AttentionArguments>{
-            part_key,
+        Part<AttentionArguments> made{
+            key,
             {out + first, q + first, kv.keys + kv_first, kv.values + kv_first, kv.positions,
              scores + size_t{own.first} * queries * score_stride, score_stride, row_bytes}};
-    });
-    if (done) return;
+        made.key.num_heads = own.count * queries;
+        made.key.num_kv_heads = own.count;
+        return made;
+    };
+    if (run_split(split, part, nullptr)) return;  // the reference's heads are all of a row of the cache
     const AttentionArguments arguments{out,          q,      kv.keys,      kv.values,
                                        kv.positions, scores, score_stride, row_bytes};
     if (!run(key, &arguments)) reference_.attention(out, q, kv, shape, scores, score_stride);
 }
 
-/// `best`: where the index of the largest output goes (Epilogue::kArgmax).
-bool RoutineOperators::project(float* y, const TensorView& w, const float* x, Epilogue epilogue,
-                               uint32_t* best) {
+uint32_t RoutineOperators::project(float* y, const TensorView& w, const float* x, Epilogue epilogue) {
     RoutineKey key = key_for(Operation::kProject, w);
     key.epilogue = epilogue;
-    uint64_t index[Workers::kMaxWorkers];  // of each part's largest, within the part
+    uint64_t index[Workers::kMaxWorkers] = {};  // of each part's largest, within the part
+    auto reference_rows = [&](float* outputs, const TensorView& rows, uint64_t& largest) {
+        if (epilogue == Epilogue::kAdd) return reference_.project_add(outputs, rows, x);
+        if (epilogue == Epilogue::kStore) return reference_.matvec(outputs, rows, x);
+        largest = reference_.matvec_argmax(outputs, rows, x);
+    };
+
     const Split split = split_of(panels_of(w), w.bytes());
-    const bool done = run_split(split, [&](uint32_t part) {
-        const OutputRange own = OutputRange::of(split, part, kPanelRows, w.rows);
-        RoutineKey part_key = key;
-        part_key.n = own.count;
-        return Part<ProjectArguments>{part_key, {y + own.first, rows_of(w, own).data, x, &index[part]}};
-    });
-    if (done) {
-        if (best == nullptr) return true;
+    auto range = [&](uint32_t number) { return OutputRange::of(split, number, kPanelRows, w.rows); };
+    auto part = [&](uint32_t number) {
+        const OutputRange own = range(number);
+        Part<ProjectArguments> made{key, {y + own.first, rows_of(w, own).data, x, &index[number]}};
+        made.key.n = own.count;
+        return made;
+    };
+    auto reference_part = [&](uint32_t number) {
+        const OutputRange own = range(number);
+        reference_rows(y + own.first, rows_of(w, own), index[number]);
+    };
+    if (run_split(split, part, reference_part)) {
         ArgmaxJoin join(y);
-        for (uint32_t part = 0; part < split.parts(); ++part)
-            join.include(OutputRange::of(split, part, kPanelRows, w.rows).first + index[part]);
-        *best = join.best();
-        return true;
+        const uint32_t parts = epilogue == Epilogue::kArgmax ? split.parts() : 0;
+        for (uint32_t number = 0; number < parts; ++number) join.include(range(number).first + index[number]);
+        return join.best();
     }
     const ProjectArguments arguments{y, w.data, x, index};
-    if (!run(key, &arguments)) return false;
-    if (best != nullptr) *best = static_cast<uint32_t>(index[0]);
-    return true;
+    if (!run(key, &arguments)) reference_rows(y, w, index[0]);
+    return static_cast<uint32_t>(index[0]);
 }
 void RoutineOperators::project_add(float* y, const TensorView& w, const float* x) {
-    if (!project(y, w, x, Epilogue::kAdd)) reference_.project_add(y, w, x);
+    project(y, w, x, Epilogue::kAdd);
 }
 void RoutineOperators::matvec(float* y, const TensorView& w, const float* x) {
-    if (!project(y, w, x, Epilogue::kStore)) reference_.matvec(y, w, x);
+    project(y, w, x, Epilogue::kStore);
 }
-
 uint32_t RoutineOperators::matvec_argmax(float* y, const TensorView& w, const float* x) {
-    uint32_t best = 0;
-    return project(y, w, x, Epilogue::kArgmax, &best) ? best : reference_.matvec_argmax(y, w, x);
+    return project(y, w, x, Epilogue::kArgmax);
 }
 uint32_t RoutineOperators::argmax(const float* values, size_t n) {
     RoutineKey key = key_for(Operation::kArgmax);
@@ -191,14 +212,18 @@ void RoutineOperators::gate_up(float* h, const TensorView& gate, const TensorVie
     const RoutineKey key = key_for(Operation::kGateUp, gate);
     const bool alike = gate.type == up.type && gate.layout == up.layout;
     const Split split = split_of(panels_of(gate), gate.bytes() + up.bytes());
-    const bool done = alike && run_split(split, [&](uint32_t part) {
-                          const OutputRange own = OutputRange::of(split, part, kPanelRows, gate.rows);
-                          RoutineKey part_key = key;
-                          part_key.n = own.count;
-                          return Part<GateUpArguments>{
-                              part_key, {h + own.first, rows_of(gate, own).data, rows_of(up, own).data, x}};
-                      });
-    if (done) return;
+    auto range = [&](uint32_t number) { return OutputRange::of(split, number, kPanelRows, gate.rows); };
+    auto part = [&](uint32_t number) {
+        const OutputRange own = range(number);
+        Part<GateUpArguments> made{key, {h + own.first, rows_of(gate, own).data, rows_of(up, own).data, x}};
+        made.key.n = own.count;
+        return made;
+    };
+    auto reference_part = [&](uint32_t number) {
+        const OutputRange own = range(number);
+        reference_.gate_up(h + own.first, rows_of(gate, own), rows_of(up, own), x);
+    };
+    if (alike && run_split(split, part, reference_part)) return;
     const GateUpArguments arguments{h, gate.data, up.data, x};
     if (!alike || !run(key, &arguments)) reference_.gate_up(h, gate, up, x);
 }

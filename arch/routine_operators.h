@@ -14,9 +14,16 @@ class RoutineOperators final : public Operators {
     /// Operators whose parts have at least `min_part_bytes` to read are shared out among `workers`, if there are some.
     RoutineOperators(RoutineCache& cache, Operators& reference, Isa isa, Workers* workers = nullptr,
                      size_t min_part_bytes = kMinPartBytes)
-        : cache_(cache),
+        : cache_(&cache),
           reference_(reference),
           isa_(isa),
+          workers_(workers),
+          min_part_bytes_(min_part_bytes) {}
+    /// Without routines: the reference, shared out likewise.
+    RoutineOperators(Operators& reference, Workers* workers, size_t min_part_bytes = kMinPartBytes)
+        : cache_(nullptr),
+          reference_(reference),
+          isa_(Isa::kScalar),
           workers_(workers),
           min_part_bytes_(min_part_bytes) {}
 
@@ -43,16 +50,18 @@ class RoutineOperators final : public Operators {
     Routine routine_for(const RoutineKey& key, const void* arguments);
     /// Runs the key's routine; false if there is none.
     bool run(const RoutineKey& key, const void* arguments);
-    /// Runs an operator in parts, a core each: Part{key, arguments} = part(number). False if it is one part only, or if
-    /// there is no routine for some part; nothing has been computed then.
-    template <typename MakePart>
-    bool run_split(const Split& split, MakePart part);
+    /// Runs an operator in parts, a core each: the routine for Part{key, arguments} = part(number), or where there is none
+    /// reference_part(number). False, and nothing has been computed, if it is one part only, or if the reference would have
+    /// to compute some part and cannot (reference_part is nullptr).
+    template <typename MakePart, typename ReferencePart>
+    bool run_split(const Split& split, MakePart part, ReferencePart reference_part);
     Split split_of(uint32_t units, size_t bytes) const {
         return Split::make(units, bytes, workers_ == nullptr ? 1 : workers_->count(), min_part_bytes_);
     }
-    bool project(float* y, const TensorView& w, const float* x, Epilogue epilogue, uint32_t* best = nullptr);
+    /// Returns the index of the largest output with Epilogue::kArgmax.
+    uint32_t project(float* y, const TensorView& w, const float* x, Epilogue epilogue);
 
-    RoutineCache& cache_;
+    RoutineCache* cache_;  ///< nullptr: there are no routines
     Operators& reference_;
     Isa isa_;
     Workers* workers_;

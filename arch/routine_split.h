@@ -41,9 +41,11 @@ struct OutputRange {
     }
 };
 
-/// Panels of a matrix in panels.
-inline uint32_t panels_of(const TensorView& w) { return static_cast<uint32_t>(w.stored_rows() / kPanelRows); }
-/// These rows of a matrix in panels; the first one begins a panel.
+/// Panels of a matrix; the last one may be partial.
+inline uint32_t panels_of(const TensorView& w) {
+    return (w.rows + static_cast<uint32_t>(kPanelRows) - 1) / static_cast<uint32_t>(kPanelRows);
+}
+/// These rows of a matrix; the first one begins a panel.
 inline TensorView rows_of(const TensorView& w, const OutputRange& range) {
     const TensorView panel{nullptr, kPanelRows, w.columns, w.type, w.layout};
     TensorView rows = w;

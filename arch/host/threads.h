@@ -27,6 +27,7 @@ class Threads {
 
     /// `count` workers in all (at most Workers::kMaxWorkers); fewer where the system has no more threads. Once.
     Workers& start(unsigned count);
+    Workers& workers() { return workers_; }
 
  private:
     struct Start {

@@ -212,6 +212,33 @@ TEST_P(ParallelOperators, AttentionHasTheReferencesBits) {
     EXPECT_TRUE(made(parts_of_4_groups[cores() - 1]));
 }
 
+TEST_P(ParallelOperators, TheReferenceIsSharedOutWithItsBits) {
+    constexpr uint32_t kRows = 150, kColumns = 32, kHeadSize = 8;
+    RoutineOperators shared(reference_, cores() == 1 ? nullptr : &threads_.workers(), 1);
+    for (const Layout layout : {Layout::kPanels16, Layout::kRowMajor}) {
+        TensorView w = matrix(kRows, kColumns), up = matrix(kRows, kColumns);
+        w.layout = up.layout = layout;
+        const std::vector<float> x = values(kColumns);
+        std::vector<float> got = values(kRows), wanted = got;
+        shared.project_add(got.data(), w, x.data());
+        reference_.project_add(wanted.data(), w, x.data());
+        expect_same(got, wanted);
+        shared.gate_up(got.data(), w, up, x.data());
+        reference_.gate_up(wanted.data(), w, up, x.data());
+        expect_same(got, wanted);
+        EXPECT_EQ(shared.matvec_argmax(got.data(), w, x.data()),
+                  reference_.matvec_argmax(wanted.data(), w, x.data()));
+        expect_same(got, wanted);
+    }
+    const TensorView query = matrix(64, kColumns), key = matrix(32, kColumns), value = matrix(32, kColumns);
+    const std::vector<float> x = values(kColumns), angles = values(kHeadSize);
+    const RopeRow rope{angles.data(), angles.data() + kHeadSize / 2};
+    std::vector<float> got(128), wanted(128);
+    shared.qkv(&got[0], &got[64], &got[96], x.data(), query, key, value, rope, kHeadSize);
+    reference_.qkv(&wanted[0], &wanted[64], &wanted[96], x.data(), query, key, value, rope, kHeadSize);
+    expect_same(got, wanted);
+}
+
 INSTANTIATE_TEST_SUITE_P(Cores, ParallelOperators,
                          testing::Combine(testing::Values(ElementType::kF32, ElementType::kF16),
                                           testing::Values(1u, 2u, 3u, 4u)));
