@@ -6,6 +6,7 @@
 #include "arch/base/cpu_features.h"
 #include "arch/base/log.h"
 #include "arch/base/terminal.h"
+#include "arch/base/workers.h"
 #include "mm/code_arena.h"
 
 namespace bareflow {
@@ -29,6 +30,13 @@ class FaultGuard {
     ~FaultGuard() = default;
 };
 
+/// The machine's cores, as far as they are used.
+struct Cores {
+    unsigned found = 1;
+    unsigned started = 1;        ///< that came up, the first one included
+    Workers* workers = nullptr;  ///< of the started ones; nullptr where there is but one
+};
+
 class Platform {
  public:
     virtual std::string_view name() const = 0;  ///< "kernel" or "host"
@@ -43,6 +51,11 @@ class Platform {
     virtual Result<std::span<uint8_t>> code_region(size_t bytes) = 0;
     virtual CodePages& code_pages() = 0;
     virtual FaultGuard& fault_guard() = 0;
+    /// Lets up to `wanted` cores (0: all) wait for work; once. Fewer than wanted is no error.
+    virtual Cores start_cores(unsigned wanted) {
+        static_cast<void>(wanted);
+        return {};
+    }
     /// Where fault reports look up addresses in emitted code; nullptr: nowhere. Must outlive its use.
     virtual void set_code_directory(const CodeDirectory* directory) = 0;
     virtual uint64_t entropy() = 0;  ///< for seeds, not for secrets

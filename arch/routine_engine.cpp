@@ -28,6 +28,16 @@ Result<Isa> choose_isa(const Options& options, const CpuFeatures& cpu, NumericCl
     return isa;
 }
 
+/// `wanted` 0: all. nullptr for one core.
+Workers* start_cores(Platform& platform, unsigned wanted) {
+    const Cores cores = platform.start_cores(wanted);
+    LogRecord(platform.log(), "cores")
+        .field("found", cores.found)
+        .field("started", cores.started)
+        .field("used", cores.workers == nullptr ? 1 : cores.workers->count());
+    return cores.workers;
+}
+
 }  // namespace
 
 RoutineEngine::~RoutineEngine() {
@@ -37,6 +47,11 @@ RoutineEngine::~RoutineEngine() {
 Result<void> RoutineEngine::make_room(Platform& platform) {
     const std::span<uint8_t> region = TRY(platform.code_region(kCodeBytes));
     return cache_->initialise(region, platform.code_pages(), platform.allocator());
+}
+
+Operators* RoutineEngine::share_reference(Operators& reference, Workers* workers) {
+    if (workers == nullptr) return &reference;
+    return &operators_.emplace(reference, workers);
 }
 
 Result<Operators*> RoutineEngine::start(Platform& platform, const Options& options) {
@@ -56,18 +71,19 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
         .field("isa", name_of(isa))
         .field("numerics", name_of(numerics))
         .field("assembler", isa == Isa::kScalar ? "none" : maker.name());
-    if (isa == Isa::kScalar) return reference;
+    Workers* workers = start_cores(platform, options.threads);
+    if (isa == Isa::kScalar) return share_reference(*reference, workers);
 
     probe_.emplace(*reference, platform.fault_guard(), platform.allocator(), platform.clock());
     cache_.emplace(maker, *probe_, platform.log());
     if (Result<void> ready = make_room(platform); !ready) {
         LogRecord(platform.log(), "routines_off").field("reason", ready.error().message.view());
         cache_.reset();
-        return reference;
+        return share_reference(*reference, workers);
     }
     platform.set_code_directory(&*cache_);
     platform_ = &platform;
-    operators_.emplace(*cache_, *reference, isa);
+    operators_.emplace(*cache_, *reference, isa, workers);
     return static_cast<Operators*>(&*operators_);
 }
 

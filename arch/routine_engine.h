@@ -34,6 +34,7 @@ class RoutineEngine {
     Result<void> make_room(Platform& platform);
     /// The reference, or routines over it.
     Result<Operators*> choose(Platform& platform, const Options& options);
+    Operators* share_reference(Operators& reference, Workers* workers);
 
     Platform* platform_ = nullptr;
     std::optional<ReferenceProbe> probe_;

@@ -1,8 +1,19 @@
 #include "arch/routine_operators.h"
 
+#include <type_traits>
+
 #include "emitter/routine_emitter.h"
 
 namespace bareflow {
+namespace {
+
+template <typename Arguments>
+struct Part {
+    RoutineKey key;
+    Arguments arguments;
+};
+
+}  // namespace
 
 RoutineKey RoutineOperators::key_for(Operation operation) const {
     RoutineKey key;
@@ -20,15 +31,53 @@ RoutineKey RoutineOperators::key_for(Operation operation, const TensorView& w) c
     return key;
 }
 
+Routine RoutineOperators::routine_for(const RoutineKey& key, const void* arguments) {
+    if (cache_ == nullptr) return nullptr;
+    if (const Routine routine = cache_->find(key)) return routine;
+    return can_emit(key) ? cache_->find_or_make(key, complete_plan(key, {}), arguments) : nullptr;
+}
+
 bool RoutineOperators::run(const RoutineKey& key, const void* arguments) {
-    Routine routine = cache_.find(key);
-    if (routine == nullptr) {
-        if (!can_emit(key)) return false;
-        routine = cache_.find_or_make(key, complete_plan(key, {}), arguments);
-        if (routine == nullptr) return false;
-    }
+    const Routine routine = routine_for(key, arguments);
+    if (routine == nullptr) return false;
     routine(arguments);
     return true;
+}
+
+template <typename MakePart, typename ReferencePart>
+bool RoutineOperators::run_split(const Split& split, MakePart part, ReferencePart reference_part) {
+    constexpr bool kHasReference = !std::is_null_pointer_v<ReferencePart>;
+    const uint32_t parts = split.parts();
+    if (parts <= 1) return false;
+    struct Job {
+        MakePart& part;
+        ReferencePart& reference_part;
+        uint32_t last_part;
+        Routine routine, last_routine;
+    } job{part, reference_part, parts - 1, nullptr, nullptr};
+    // Routines are found and made here, on the one core that may: the others only run them. The making of the second may
+    // cost the first its place.
+    const auto first = part(0), last = part(parts - 1);
+    job.routine = routine_for(first.key, &first.arguments);
+    job.last_routine = job.routine;
+    if (!(first.key == last.key)) {
+        job.last_routine = routine_for(last.key, &last.arguments);
+        job.routine = routine_for(first.key, &first.arguments);
+        if (cache_ != nullptr && cache_->find(last.key) == nullptr) job.last_routine = nullptr;
+    }
+    if (!kHasReference && (job.routine == nullptr || job.last_routine == nullptr)) return false;
+    return workers_->run(
+        parts,
+        [](void* context, unsigned worker, unsigned) {
+            const Job& shared = *static_cast<Job*>(context);
+            const Routine routine = worker == shared.last_part ? shared.last_routine : shared.routine;
+            if constexpr (kHasReference) {
+                if (routine == nullptr) return shared.reference_part(worker);
+            }
+            const auto own = shared.part(worker);
+            routine(&own.arguments);
+        },
+        &job);
 }
 
 void RoutineOperators::rms_norm(float* y, const float* x, const float* weight, size_t n, float eps) {
@@ -47,6 +96,31 @@ void RoutineOperators::qkv(float* q, float* k, float* v, const float* x, const T
     key.head_size = head_size;
     const bool alike = key_weights.type == query.type && value.type == query.type &&
                        key_weights.layout == query.layout && value.layout == query.layout;
+    const HeadGroups heads = HeadGroups::make(query.rows, key_weights.rows, head_size);
+    const Split split = split_of(heads.units(), query.bytes() + key_weights.bytes() + value.bytes());
+    auto kv_range = [&](uint32_t part) {
+        const OutputRange own = OutputRange::of(split, part, heads.unit, heads.kv_heads);
+        return OutputRange{own.first * head_size, own.count * head_size};
+    };
+    auto query_range = [&](const OutputRange& kv) {
+        return OutputRange{kv.first * heads.queries, kv.count * heads.queries};
+    };
+    auto part = [&](uint32_t number) {
+        const OutputRange kv = kv_range(number), own = query_range(kv);
+        Part<QkvArguments> made{
+            key,
+            {q + own.first, k + kv.first, v + kv.first, rows_of(query, own).data,
+             rows_of(key_weights, kv).data, rows_of(value, kv).data, x, rope.cos, rope.sin}};
+        made.key.n = own.count;
+        made.key.kv_n = kv.count;
+        return made;
+    };
+    auto reference_part = [&](uint32_t number) {
+        const OutputRange kv = kv_range(number), own = query_range(kv);
+        reference_.qkv(q + own.first, k + kv.first, v + kv.first, x, rows_of(query, own),
+                       rows_of(key_weights, kv), rows_of(value, kv), rope, head_size);
+    };
+    if (alike && run_split(split, part, reference_part)) return;
     const QkvArguments arguments{q, k, v, query.data, key_weights.data, value.data, x, rope.cos, rope.sin};
     if (!alike || !run(key, &arguments))
         reference_.qkv(q, k, v, x, query, key_weights, value, rope, head_size);
@@ -58,32 +132,95 @@ void RoutineOperators::attention(float* out, const float* q, const KvView& kv, c
     key.head_size = shape.head_size;
     key.num_heads = shape.num_heads;
     key.num_kv_heads = shape.num_kv_heads;
-    const AttentionArguments arguments{out, q, kv.keys, kv.values, kv.positions, scores, score_stride};
+    const size_t row_bytes = size_t{shape.num_kv_heads} * shape.head_size * sizeof(float);
+    const uint32_t queries = shape.num_heads / shape.num_kv_heads;  // that share a key/value head
+    const bool even = shape.num_heads % shape.num_kv_heads == 0;
+    const Split split = split_of(even ? shape.num_kv_heads : 1, 2 * kv.positions * row_bytes);
+    auto part = [&](uint32_t number) {
+        const OutputRange own = OutputRange::of(split, number, 1, shape.num_kv_heads);
+        const size_t kv_first = size_t{own.first} * shape.head_size, first = kv_first * queries;
+        Part<AttentionArguments> made{
+            key,
+            {out + first, q + first, kv.keys + kv_first, kv.values + kv_first, kv.positions,
+             scores + size_t{own.first} * queries * score_stride, score_stride, row_bytes}};
+        made.key.num_heads = own.count * queries;
+        made.key.num_kv_heads = own.count;
+        return made;
+    };
+    if (run_split(split, part, nullptr)) return;  // the reference's heads are all of a row of the cache
+    const AttentionArguments arguments{out,          q,      kv.keys,      kv.values,
+                                       kv.positions, scores, score_stride, row_bytes};
     if (!run(key, &arguments)) reference_.attention(out, q, kv, shape, scores, score_stride);
 }
 
-bool RoutineOperators::project(float* y, const TensorView& w, const float* x, Epilogue epilogue,
-                               size_t rows) {
+uint32_t RoutineOperators::project(float* y, const TensorView& w, const float* x, Epilogue epilogue) {
     RoutineKey key = key_for(Operation::kProject, w);
-    key.m = static_cast<uint32_t>(rows);
     key.epilogue = epilogue;
-    const ProjectArguments arguments{y, w.data, x};
-    return run(key, &arguments);
+    uint64_t index[Workers::kMaxWorkers] = {};  // of each part's largest, within the part
+    auto reference_rows = [&](float* outputs, const TensorView& rows, uint64_t& largest) {
+        if (epilogue == Epilogue::kAdd) return reference_.project_add(outputs, rows, x);
+        if (epilogue == Epilogue::kStore) return reference_.matvec(outputs, rows, x);
+        largest = reference_.matvec_argmax(outputs, rows, x);
+    };
+
+    const Split split = split_of(panels_of(w), w.bytes());
+    auto range = [&](uint32_t number) { return OutputRange::of(split, number, kPanelRows, w.rows); };
+    auto part = [&](uint32_t number) {
+        const OutputRange own = range(number);
+        Part<ProjectArguments> made{key, {y + own.first, rows_of(w, own).data, x, &index[number]}};
+        made.key.n = own.count;
+        return made;
+    };
+    auto reference_part = [&](uint32_t number) {
+        const OutputRange own = range(number);
+        reference_rows(y + own.first, rows_of(w, own), index[number]);
+    };
+    if (run_split(split, part, reference_part)) {
+        ArgmaxJoin join(y);
+        const uint32_t parts = epilogue == Epilogue::kArgmax ? split.parts() : 0;
+        for (uint32_t number = 0; number < parts; ++number) join.include(range(number).first + index[number]);
+        return join.best();
+    }
+    const ProjectArguments arguments{y, w.data, x, index};
+    if (!run(key, &arguments)) reference_rows(y, w, index[0]);
+    return static_cast<uint32_t>(index[0]);
 }
 void RoutineOperators::project_add(float* y, const TensorView& w, const float* x) {
-    if (!project(y, w, x, Epilogue::kAdd)) reference_.project_add(y, w, x);
+    project(y, w, x, Epilogue::kAdd);
 }
 void RoutineOperators::matvec(float* y, const TensorView& w, const float* x) {
-    if (!project(y, w, x, Epilogue::kStore)) reference_.matvec(y, w, x);
+    project(y, w, x, Epilogue::kStore);
 }
-
-// What there is no routine for with so many rows goes row by row.
+// ---- blocks of rows; what there is no routine for with so many rows goes row by row
+template <typename MakePart>
+bool RoutineOperators::run_rows(size_t rows, size_t bytes, MakePart part) {
+    constexpr uint32_t kRowsTogether = 8;  ///< fewer would use each weight that was loaded too seldom
+    const auto total = static_cast<uint32_t>(rows);
+    const Split split = split_of(total / kRowsTogether, bytes * rows);
+    auto numbered = [&](uint32_t number) {
+        return part(OutputRange::of(split, number, kRowsTogether, total));
+    };
+    if (total % kRowsTogether == 0 && run_split(split, numbered, nullptr)) return true;
+    const auto whole = part(OutputRange{0, total});
+    return run(whole.key, &whole.arguments);
+}
+bool RoutineOperators::project_rows(float* y, const TensorView& w, const float* x, Epilogue epilogue,
+                                    size_t rows) {
+    RoutineKey key = key_for(Operation::kProject, w);
+    key.epilogue = epilogue;
+    return run_rows(rows, w.bytes(), [&](const OutputRange& own) {
+        Part<ProjectArguments> made{
+            key, {y + size_t{own.first} * w.rows, w.data, x + size_t{own.first} * w.columns, nullptr}};
+        made.key.m = own.count;
+        return made;
+    });
+}
 void RoutineOperators::qkv_rows(float* q, float* k, float* v, const float* x, const TensorView& query,
                                 const TensorView& key, const TensorView& value, const RopeRow& rope,
                                 uint32_t head_size, size_t rows) {
-    const bool projected = rows > 1 && project(q, query, x, Epilogue::kStore, rows) &&
-                           project(k, key, x, Epilogue::kStore, rows) &&
-                           project(v, value, x, Epilogue::kStore, rows);
+    const bool projected = rows > 1 && project_rows(q, query, x, Epilogue::kStore, rows) &&
+                           project_rows(k, key, x, Epilogue::kStore, rows) &&
+                           project_rows(v, value, x, Epilogue::kStore, rows);
     if (!projected) return Operators::qkv_rows(q, k, v, x, query, key, value, rope, head_size, rows);
     for (size_t i = 0; i < rows; ++i) {
         const RopeRow row{rope.cos + i * (head_size / 2), rope.sin + i * (head_size / 2)};
@@ -92,23 +229,25 @@ void RoutineOperators::qkv_rows(float* q, float* k, float* v, const float* x, co
     }
 }
 void RoutineOperators::project_add_rows(float* y, const TensorView& w, const float* x, size_t rows) {
-    if (rows == 1 || !project(y, w, x, Epilogue::kAdd, rows)) Operators::project_add_rows(y, w, x, rows);
+    if (rows == 1 || !project_rows(y, w, x, Epilogue::kAdd, rows)) Operators::project_add_rows(y, w, x, rows);
 }
 void RoutineOperators::gate_up_rows(float* h, const TensorView& gate, const TensorView& up, const float* x,
                                     size_t rows) {
-    RoutineKey key = key_for(Operation::kGateUp, gate);
-    key.m = static_cast<uint32_t>(rows);
+    const RoutineKey key = key_for(Operation::kGateUp, gate);
     const bool alike = gate.type == up.type && gate.layout == up.layout;
-    const GateUpArguments arguments{h, gate.data, up.data, x};
-    if (rows == 1 || !alike || !run(key, &arguments)) Operators::gate_up_rows(h, gate, up, x, rows);
+    const auto part = [&](const OutputRange& own) {
+        Part<GateUpArguments> made{
+            key,
+            {h + size_t{own.first} * gate.rows, gate.data, up.data, x + size_t{own.first} * gate.columns}};
+        made.key.m = own.count;
+        return made;
+    };
+    if (rows == 1 || !alike || !run_rows(rows, gate.bytes() + up.bytes(), part))
+        Operators::gate_up_rows(h, gate, up, x, rows);
 }
 
 uint32_t RoutineOperators::matvec_argmax(float* y, const TensorView& w, const float* x) {
-    RoutineKey key = key_for(Operation::kProject, w);
-    key.epilogue = Epilogue::kArgmax;
-    uint64_t index = 0;
-    const ProjectArguments arguments{y, w.data, x, &index};
-    return run(key, &arguments) ? static_cast<uint32_t>(index) : reference_.matvec_argmax(y, w, x);
+    return project(y, w, x, Epilogue::kArgmax);
 }
 uint32_t RoutineOperators::argmax(const float* values, size_t n) {
     RoutineKey key = key_for(Operation::kArgmax);
@@ -127,6 +266,19 @@ void RoutineOperators::softmax(float* values, size_t n) {
 void RoutineOperators::gate_up(float* h, const TensorView& gate, const TensorView& up, const float* x) {
     const RoutineKey key = key_for(Operation::kGateUp, gate);
     const bool alike = gate.type == up.type && gate.layout == up.layout;
+    const Split split = split_of(panels_of(gate), gate.bytes() + up.bytes());
+    auto range = [&](uint32_t number) { return OutputRange::of(split, number, kPanelRows, gate.rows); };
+    auto part = [&](uint32_t number) {
+        const OutputRange own = range(number);
+        Part<GateUpArguments> made{key, {h + own.first, rows_of(gate, own).data, rows_of(up, own).data, x}};
+        made.key.n = own.count;
+        return made;
+    };
+    auto reference_part = [&](uint32_t number) {
+        const OutputRange own = range(number);
+        reference_.gate_up(h + own.first, rows_of(gate, own), rows_of(up, own), x);
+    };
+    if (alike && run_split(split, part, reference_part)) return;
     const GateUpArguments arguments{h, gate.data, up.data, x};
     if (!alike || !run(key, &arguments)) reference_.gate_up(h, gate, up, x);
 }

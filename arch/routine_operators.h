@@ -1,6 +1,8 @@
 // The transformer's operators by emitted routines; what has none runs on the reference. The bits are the same.
 #pragma once
 
+#include "arch/base/workers.h"
+#include "arch/routine_split.h"
 #include "emitter/routine_cache.h"
 #include "model/operators.h"
 
@@ -9,8 +11,21 @@ namespace bareflow {
 class RoutineOperators final : public Operators {
  public:
     /// `isa` is what routines are made for; `reference` is of the same numeric class and answers the rest.
-    RoutineOperators(RoutineCache& cache, Operators& reference, Isa isa)
-        : cache_(cache), reference_(reference), isa_(isa) {}
+    /// Operators whose parts have at least `min_part_bytes` to read are shared out among `workers`, if there are some.
+    RoutineOperators(RoutineCache& cache, Operators& reference, Isa isa, Workers* workers = nullptr,
+                     size_t min_part_bytes = kMinPartBytes)
+        : cache_(&cache),
+          reference_(reference),
+          isa_(isa),
+          workers_(workers),
+          min_part_bytes_(min_part_bytes) {}
+    /// Without routines: the reference, shared out likewise.
+    RoutineOperators(Operators& reference, Workers* workers, size_t min_part_bytes = kMinPartBytes)
+        : cache_(nullptr),
+          reference_(reference),
+          isa_(Isa::kScalar),
+          workers_(workers),
+          min_part_bytes_(min_part_bytes) {}
 
     NumericClass numeric_class() const override { return reference_.numeric_class(); }
     void embed(float* row, const TensorView& table, uint32_t token) override {
@@ -26,6 +41,7 @@ class RoutineOperators final : public Operators {
     void matvec(float* y, const TensorView& w, const float* x) override;
     uint32_t matvec_argmax(float* y, const TensorView& w, const float* x) override;
     void softmax(float* values, size_t n) override;
+    uint32_t argmax(const float* values, size_t n) override;
     void rotate(float* heads, size_t n, uint32_t head_size, const RopeRow& rope) override {
         reference_.rotate(heads, n, head_size, rope);
     }
@@ -35,18 +51,35 @@ class RoutineOperators final : public Operators {
     void project_add_rows(float* y, const TensorView& w, const float* x, size_t rows) override;
     void gate_up_rows(float* h, const TensorView& gate, const TensorView& up, const float* x,
                       size_t rows) override;
-    uint32_t argmax(const float* values, size_t n) override;
 
  private:
     RoutineKey key_for(Operation operation) const;
     RoutineKey key_for(Operation operation, const TensorView& w) const;
-    /// Runs the key's routine, made if need be; false if there is none.
+    /// The key's routine, made if need be; nullptr if there is none.
+    Routine routine_for(const RoutineKey& key, const void* arguments);
+    /// Runs the key's routine; false if there is none.
     bool run(const RoutineKey& key, const void* arguments);
-    bool project(float* y, const TensorView& w, const float* x, Epilogue epilogue, size_t rows = 1);
+    /// Runs an operator in parts, a core each: the routine for Part{key, arguments} = part(number), or where there is none
+    /// reference_part(number). False, and nothing has been computed, if it is one part only, or if the reference would have
+    /// to compute some part and cannot (reference_part is nullptr).
+    template <typename MakePart, typename ReferencePart>
+    bool run_split(const Split& split, MakePart part, ReferencePart reference_part);
+    /// The same for an operator on `rows` rows of x: a part has some of the rows, and all weights. False, and nothing has been
+    /// computed, if there is no routine for so many rows. `part(own)` is of the rows in `own`.
+    template <typename MakePart>
+    bool run_rows(size_t rows, size_t bytes, MakePart part);
+    bool project_rows(float* y, const TensorView& w, const float* x, Epilogue epilogue, size_t rows);
+    Split split_of(uint32_t units, size_t bytes) const {
+        return Split::make(units, bytes, workers_ == nullptr ? 1 : workers_->count(), min_part_bytes_);
+    }
+    /// Returns the index of the largest output with Epilogue::kArgmax.
+    uint32_t project(float* y, const TensorView& w, const float* x, Epilogue epilogue);
 
-    RoutineCache& cache_;
+    RoutineCache* cache_;  ///< nullptr: there are no routines
     Operators& reference_;
     Isa isa_;
+    Workers* workers_;
+    size_t min_part_bytes_;
 };
 
 }  // namespace bareflow

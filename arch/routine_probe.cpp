@@ -295,8 +295,9 @@ Result<void> ReferenceProbe::check_attention(const RoutineKey& key, Routine rout
     Buffer<float> out = TRY(make_output(allocator_, out_size)),
                   wanted = TRY(make_output(allocator_, out_size));
     for (const size_t positions : {size_t{1}, kProbePositions}) {
-        const AttentionArguments arguments{out.data(), q.data(),      keys.data(),    cache.data(),
-                                           positions,  scores.data(), kProbePositions};
+        const AttentionArguments arguments{
+            out.data(), q.data(),      keys.data(),     cache.data(),
+            positions,  scores.data(), kProbePositions, kv_size * sizeof(float)};
         TRY(run(routine, &arguments));
         TRY(check_fence(out));
         TRY(check_fence(scores));

@@ -94,7 +94,6 @@ class AttentionCode {
 
     unsigned group() const { return key_.num_heads / key_.num_kv_heads; }
     int32_t head_bytes() const { return static_cast<int32_t>(key_.head_size * kFloat); }
-    int32_t row_bytes() const { return static_cast<int32_t>(key_.num_kv_heads * key_.head_size * kFloat); }
 
     /// A piece of a head: `lanes` floats (4, 8 or 16) from element `first`, as wide as the plan's vectors allow.
     template <typename Body>
@@ -137,7 +136,7 @@ class AttentionCode {
                 a_.mulss(x86::xmm(kSums), x86::xmm(kScale));
                 a_.movss(x86::ptr(kScores, kIndex, 4), x86::xmm(kSums));
             }
-            a_.add(kRow, row_bytes());
+            a_.add(kRow, x86::ptr(kArguments, offsetof(AttentionArguments, kv_row_bytes)));
         });
     }
     float scale() const { return 1.0f / __builtin_sqrtf(static_cast<float>(key_.head_size)); }
@@ -173,7 +172,7 @@ class AttentionCode {
                     of_lanes(pieces[i].lanes)
                         .multiply_add(i - begin, weight, x86::ptr(kRow, pieces[i].first * kFloat), scratch);
                 }
-                a_.add(kRow, row_bytes());
+                a_.add(kRow, x86::ptr(kArguments, offsetof(AttentionArguments, kv_row_bytes)));
             });
             code_.broadcast_lane0(weight, kInverseSum);
             for (unsigned i = begin; i < end; ++i) {

@@ -46,7 +46,7 @@ The model
   -m FILE                .wllm, or a llama2.c .bin, which is converted first (default: the embedded one)
   -z FILE                its tokenizer (default: NAME.tokenizer.bin, or the one beside it that fits)
 The path
-  -t N                   cores that compute; 0: all (default: 0; this build uses 1)
+  -t N                   cores that compute; 0: all that --smp gives (default: 0)
   --isa NAME             auto, scalar, sse2, avx2 or avx512: instructions to use (default: auto)
   --jit on|off           machine code made for the model's shapes (default: on)
   --profile on|off       show where the time went, at the end (default: off)
@@ -131,8 +131,7 @@ set_option() { # NAME VALUE
             ;;
         -c | --ctx-size) want_count "$name" "$value" 0 1000000000 && to_kernel ctx-size "$value" ;;
         -t | --threads)
-            want_count "$name" "$value" 0 1000000000
-            ((10#$value <= 1)) || not_in_this_build "$name" "$value" "give 0 or 1"
+            want_count "$name" "$value" 0 64
             to_kernel threads "$value"
             ;;
         --isa)

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "arch/base/text.h"
+#include "arch/base/workers.h"
 
 namespace bareflow {
 namespace {
@@ -24,7 +25,7 @@ constexpr OptionSpec kTable[] = {
      "divide the logits of recent tokens, 0.01 to 100; 1: no penalty (default: 1.0)", false},
     {"seed", 0, "N", "seed of the random choices; -1: a random one (default: -1)", false},
     {"ctx-size", 'c', "N", "context length in tokens; 0: the model's (default: 0)", false},
-    {"threads", 't', "N", "cores to use; 0: all that this build can use, which is 1 (default: 0)", false},
+    {"threads", 't', "N", "cores that compute; 0: all (default: 0)", false},
     {"isa", 0, "NAME", "auto, scalar, sse2, avx2 or avx512: instructions to use (default: auto)", false},
     {"jit", 0, "on|off", "emit machine code for the model's shapes (default: on)", false},
     {"assembler", 0, "NAME", "what encodes it: asmjit or tiny (default: asmjit)", false},
@@ -103,11 +104,6 @@ Result<void> set_seed(SamplingOptions& sampling, std::string_view value) {
     sampling.seed = *seed;
     sampling.random_seed = false;
     return {};
-}
-
-Result<void> check_threads(uint32_t threads) {
-    if (threads <= 1) return {};
-    return not_in_this_build("threads", FixedString<16>::formatted("{}", threads).view(), "give 0 or 1");
 }
 
 Result<IsaChoice> isa_choice(std::string_view value) {
@@ -239,9 +235,10 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
     } else if (name == "ctx-size") {
         context = TRY(count(name, value));
     } else if (name == "threads") {
-        uint32_t wanted = TRY(count(name, value));
-        TRY(check_threads(wanted));
-        threads = wanted;
+        const std::optional<uint64_t> wanted = parse_unsigned(value);
+        if (!wanted || *wanted > Workers::kMaxWorkers)
+            return bad_value(name, value, "a whole number from 0 to 64");
+        threads = static_cast<uint32_t>(*wanted);
     } else if (name == "isa") {
         isa = TRY(isa_choice(value));
     } else if (name == "jit") {

@@ -98,11 +98,12 @@ struct RmsNormArguments {
 struct AttentionArguments {
     float* out;           // (num_heads * head_size)
     const float* q;       // (num_heads * head_size)
-    const float* keys;    // (positions, num_kv_heads * head_size)
-    const float* values;  // (positions, num_kv_heads * head_size)
+    const float* keys;    // (positions, num_kv_heads * head_size), kv_row_bytes from row to row
+    const float* values;  // the same
     uint64_t positions;   // >= 1
     float* scores;        // scratch, (num_heads, score_stride)
     uint64_t score_stride;
+    uint64_t kv_row_bytes;  // more than the heads here take where other cores have the rest
 };
 struct ArgmaxArguments {
     uint64_t* index;      // of the largest, written

@@ -95,6 +95,12 @@ MemoryUse HostPlatform::memory_use() {
             .image = static_cast<uint64_t>(&_end - &__executable_start) - embedded_model_bytes_};
 }
 
+Cores HostPlatform::start_cores(unsigned wanted) {
+    const unsigned found = available_cores();
+    Workers& workers = threads_.start(wanted == 0 ? found : wanted);
+    return {found, workers.count(), workers.count() > 1 ? &workers : nullptr};
+}
+
 uint64_t HostPlatform::entropy() {
     uint64_t value = 0;
     if (getrandom(&value, sizeof value, 0) != sizeof value) value = clock_.now_ns();

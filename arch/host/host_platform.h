@@ -5,6 +5,7 @@
 
 #include "arch/host/code_memory.h"
 #include "arch/host/host_terminal.h"
+#include "arch/host/threads.h"
 #include "arch/platform.h"
 #include "mm/heap.h"
 
@@ -67,6 +68,8 @@ class HostPlatform final : public Platform {
     Result<std::span<uint8_t>> code_region(size_t bytes) override;
     CodePages& code_pages() override { return code_pages_; }
     FaultGuard& fault_guard() override { return fault_guard_; }
+    /// Threads; there can be more than cores.
+    Cores start_cores(unsigned wanted) override;
     /// A process's faults are the debugger's to report.
     void set_code_directory(const CodeDirectory*) override {}
     uint64_t entropy() override;
@@ -86,6 +89,7 @@ class HostPlatform final : public Platform {
     Heap heap_;
     CpuFeatures features_;
     FixedString<48> cpu_name_;
+    Threads threads_;
 };
 
 }  // namespace bareflow

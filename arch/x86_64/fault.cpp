@@ -1,7 +1,11 @@
 #include "arch/x86_64/fault.h"
 
+#include <atomic>
+
 #include "arch/base/format.h"
 #include "arch/base/panic.h"
+#include "arch/x86_64/core_table.h"
+#include "arch/x86_64/cores.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/exit.h"
 #include "arch/x86_64/image.h"
@@ -20,6 +24,8 @@ constexpr int kMaxReports = 2;
 
 /// Reports begun: the second is a fault while reporting, a third may not even be told.
 constinit int reports = 0;
+constexpr unsigned kNobody = ~0u;
+constinit std::atomic<unsigned> reporter = kNobody;  ///< the core that reports
 constinit const CodeDirectory* code_directory = nullptr;
 
 /// A function of the kernel or an emitted routine, and where in it.
@@ -122,6 +128,16 @@ void print_registers(const InterruptFrame& f) {
           cpu::read_cr3(), cpu::read_cr4());
 }
 
+/// One core reports; the others stop, where they are or with a fault of their own. Returns its number.
+unsigned begin_report() {
+    const unsigned core = core_number();
+    unsigned first = kNobody;
+    if (!reporter.compare_exchange_strong(first, core) && first != core) cpu::halt_forever();
+    if (++reports > kMaxReports) cpu::halt_forever();
+    if (reports == 1) stop_other_cores();
+    return core;
+}
+
 }  // namespace
 
 std::string_view name_of(Place place) {
@@ -163,6 +179,8 @@ Place place_of(uint64_t address) {
         if (address >= ist_guard(i) && address < ist_top(i)) return Place::kStack;
     }
     if (within(boot_stack_guard, boot_stack_top)) return Place::kStack;
+    const StackPlace stack = core_stack_place(address);
+    if (stack != StackPlace::kElsewhere) return stack == StackPlace::kGuard ? Place::kGuard : Place::kStack;
     if (within(__text_start, __text_end)) return Place::kText;
     if (within(__rodata_start, __rodata_end)) return Place::kRodata;
     if (within(__data_start, __data_end)) return Place::kData;
@@ -178,7 +196,7 @@ void report_code_from(const CodeDirectory* directory) { code_directory = directo
 
 [[noreturn]] void report_fault_and_stop(const InterruptFrame& frame) {
     const FaultClass fault = class_of(frame.vector);
-    if (++reports > kMaxReports) cpu::halt_forever();
+    const unsigned core = begin_report();
     if (reports > 1) {
         print("\nFAULT while reporting a fault: {} ({})\n", fault.name, fault.mnemonic);
         print_location("at", frame.rip);
@@ -201,7 +219,7 @@ void report_code_from(const CodeDirectory* directory) { code_directory = directo
     }
     print("\n");
     print_location("at", frame.rip);
-    print("  error code 0x{:x}\n", frame.error_code);
+    print("  error code 0x{:x}, on core {}\n", frame.error_code, core);
     print_registers(frame);
     // A call to a bad address leaves the caller's return address on top of the stack: show it in place of the target.
     const bool bad_call = page_fault && (frame.error_code & kPfFetch) && place_of(frame.rsp) == Place::kStack;
@@ -209,21 +227,21 @@ void report_code_from(const CodeDirectory* directory) { code_directory = directo
     print_backtrace(frame.rip, frame.rbp);
 
     const Location location = locate(frame.rip);
-    print("fault class={} vector={} error=0x{:x} ", fault.name, frame.vector, frame.error_code);
+    print("fault class={} core={} vector={} error=0x{:x} ", fault.name, core, frame.vector, frame.error_code);
     if (page_fault) print("address=0x{:x} access={} place={} ", address, access, name_of(place));
     print("rip=0x{:x} symbol=\"{}\" offset=0x{:x}\n", frame.rip, location.name.view(), location.offset);
     exit_machine(ExitStatus::kFailure, fault.name);
 }
 
 [[noreturn]] void panic(const char* what, const char* file, int line) {
-    if (++reports > kMaxReports) cpu::halt_forever();
+    const unsigned core = begin_report();
     if (reports > 1) exit_machine(ExitStatus::kFailure, "panic while reporting a fault");
     print("\nFAULT panic: {} ({}:{})\n", what, file, line);
     const uint64_t* frame = static_cast<const uint64_t*>(__builtin_frame_address(0));
     print_backtrace(frame[1], frame[0]);
     const Symbol symbol = find_symbol(frame[1]);
-    print("fault class=panic what=\"{}\" file={} line={} symbol=\"{}\" offset=0x{:x}\n", what, file, line,
-          symbol.name, symbol.offset);
+    print("fault class=panic core={} what=\"{}\" file={} line={} symbol=\"{}\" offset=0x{:x}\n", core, what,
+          file, line, symbol.name, symbol.offset);
     exit_machine(ExitStatus::kFailure, "panic");
 }
 

@@ -1,6 +1,7 @@
 // Compiled with -mgeneral-regs-only: what runs here may return to code whose vector registers are not saved.
 #include "arch/x86_64/interrupts.h"
 
+#include "arch/x86_64/core_table.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/fault.h"
 #include "arch/x86_64/image.h"
@@ -59,15 +60,14 @@ static_assert(sizeof(IdtGate) == 16);
 constexpr uint8_t kInterruptGate = 0x8E;
 
 constexpr size_t kVectors = 256;
-constinit TaskStateSegment task_state{};
-alignas(16) constinit IdtGate idt[kVectors]{};
-alignas(16) constinit uint64_t gdt[5] = {
-    0,
-    0x00209A0000000000,  // 64-bit code
-    0x0000920000000000,  // data
-    0,
-    0,  // TSS, filled in below
+alignas(16) constinit IdtGate idt[kVectors]{};  // for all cores
+
+/// What each core has of its own: a TSS names the stacks, and a GDT the TSS.
+struct CoreTables {
+    TaskStateSegment task_state;
+    uint64_t gdt[5];
 };
+constinit CoreTables core_tables[kMaxCores]{};
 constinit RecoveryPoint* recovery = nullptr;
 
 constexpr uint8_t ist_of(size_t vector) {
@@ -85,12 +85,16 @@ constexpr uint8_t ist_of(size_t vector) {
     }
 }
 
-void load_gdt_and_task() {
+void load_gdt_and_task(unsigned core) {
+    constexpr uint64_t kCode64 = 0x00209A0000000000, kData = 0x0000920000000000,
+                       kAvailableTss = 0x0000890000000000;
+    auto& [task_state, gdt] = core_tables[core];
     const uint64_t base = address_of(&task_state), limit = sizeof task_state - 1;
-    constexpr uint64_t kAvailableTss = 0x0000890000000000;
+    gdt[1] = kCode64;
+    gdt[2] = kData;
     gdt[3] = limit | ((base & 0xFFFFFF) << 16) | kAvailableTss | ((base >> 24 & 0xFF) << 56);
     gdt[4] = base >> 32;
-    for (size_t i = 0; i < kIstCount; ++i) task_state.ist[i] = ist_top(i);
+    for (size_t i = 0; i < kIstCount; ++i) task_state.ist[i] = core_ist_top(core, i);
     task_state.io_map_base = sizeof task_state;
     cpu::load_gdt({sizeof gdt - 1, address_of(gdt)});
     cpu::load_task_register(kTaskState);
@@ -134,9 +138,14 @@ bool recoverable(uint64_t vector) {
 }  // namespace
 
 void initialise_interrupts() {
-    load_gdt_and_task();
+    load_gdt_and_task(0);
     load_idt();
     mask_legacy_controllers();
+}
+
+void load_tables_of_core(unsigned core) {
+    load_gdt_and_task(core);
+    cpu::load_idt({sizeof idt - 1, address_of(idt)});
 }
 
 bool run_recoverable(void (*function)(void*), void* argument, InterruptFrame& fault,
@@ -155,12 +164,12 @@ bool run_recoverable(void (*function)(void*), void* argument, InterruptFrame& fa
 
 extern "C" void interrupt_dispatch(InterruptFrame* frame) {
     if (frame->vector >= kFirstDeviceVector) {
-        // The timer has done its work by waking the processor; anything else the firmware left armed. Only a spurious
+        // The timer, or another core, has done its work by waking the processor; anything else the firmware left armed. Only a spurious
         // interrupt is not in service.
         if (frame->vector != kVectorSpurious) local_apic_end_of_interrupt();
         return;
     }
-    if (recovery != nullptr && recoverable(frame->vector)) {
+    if (recovery != nullptr && recoverable(frame->vector) && core_number() == 0) {
         recovery->fault = *frame;
         recovery->fault_address = cpu::read_cr2();
         frame->rdi = reinterpret_cast<uint64_t>(recovery);

@@ -23,14 +23,19 @@ enum Vector : uint8_t {
     kVectorMachineCheck = 18,
     kFirstDeviceVector = 32,
     kVectorTimer = 0x40,
+    kVectorWake = 0x41,  ///< from core to core
     kVectorSpurious = 0xFF,
 };
 
 /// Loads GDT, TSS and IDT; masks the two legacy interrupt controllers. Interrupts stay disabled.
 void initialise_interrupts();
 
+/// GDT, TSS and IDT of another core, which runs this; its stacks are known to core_table.h.
+void load_tables_of_core(unsigned core);
+
 /// Runs function(argument). If it faults, the fault is not reported but returned: false, with the frame in `fault`
-/// and, for a page fault, its address. Recovery points nest; a machine check or NMI is never recovered from.
+/// and, for a page fault, its address. Recovery points nest; a machine check or NMI is never recovered from. On core 0
+/// only.
 bool run_recoverable(void (*function)(void*), void* argument, InterruptFrame& fault, uint64_t& fault_address);
 
 }  // namespace bareflow

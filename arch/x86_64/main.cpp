@@ -6,6 +6,7 @@
 #include "arch/x86_64/clock.h"
 #include "arch/x86_64/code_memory.h"
 #include "arch/x86_64/console.h"
+#include "arch/x86_64/cores.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/exit.h"
 #include "arch/x86_64/fault.h"
@@ -61,6 +62,7 @@ class Kernel final : public Platform {
     Result<std::span<uint8_t>> code_region(size_t bytes) override { return take_code_region(bytes); }
     CodePages& code_pages() override { return kernel_code_pages(); }
     FaultGuard& fault_guard() override { return kernel_fault_guard(); }
+    Cores start_cores(unsigned wanted) override { return start_other_cores(wanted, tsc_clock, serial_log); }
     void set_code_directory(const CodeDirectory* directory) override { report_code_from(directory); }
     uint64_t entropy() override {
         constexpr int kCpuidRdrandBit = 30;

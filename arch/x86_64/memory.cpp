@@ -1,6 +1,7 @@
 #include "arch/x86_64/memory.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/image.h"
@@ -10,7 +11,7 @@ namespace bareflow {
 namespace {
 
 constexpr uint64_t kLowMemoryEnd =
-    0x100000;  ///< below lie firmware data, and later the other cores' trampoline
+    0x100000;  ///< below lie firmware data, and the page where other cores start
 
 /// A global that is constructed when its time has come; it is never destroyed.
 template <typename T>
@@ -37,10 +38,21 @@ class IdentityMemory final : public PhysicalMemory {
     void* at(PhysicalAddress address) override { return reinterpret_cast<void*>(address); }
 };
 
+/// Tables change on the first core, between jobs; the others forget before their next one (cores.cpp).
 class CpuTlb final : public TlbFlusher {
  public:
-    void flush_page(uint64_t virtual_address) override { cpu::invalidate_page(virtual_address); }
-    void flush_all() override { cpu::write_cr3(cpu::read_cr3()); }
+    void flush_page(uint64_t virtual_address) override {
+        changes_.fetch_add(1, std::memory_order_release);
+        cpu::invalidate_page(virtual_address);
+    }
+    void flush_all() override {
+        changes_.fetch_add(1, std::memory_order_release);
+        cpu::write_cr3(cpu::read_cr3());
+    }
+    uint32_t changes() const { return changes_.load(std::memory_order_acquire); }
+
+ private:
+    std::atomic<uint32_t> changes_ = 0;
 };
 
 constinit IdentityMemory identity;
@@ -50,6 +62,7 @@ constinit Late<AddressSpace> address_space_;
 constinit Late<FramePages> heap_pages;
 constinit Late<Heap> heap_;
 constinit bool paging_ready = false;
+constinit uint64_t low_page_ = 0;
 
 uint64_t page_floor(uint64_t address) { return address & ~(kFrameSize - 1); }
 uint64_t page_ceiling(uint64_t address) { return page_floor(address + kFrameSize - 1); }
@@ -97,6 +110,22 @@ Result<void> map_kernel_and_modules(const BootInformation& boot) {
     return {};
 }
 
+/// The last page of usable RAM below 1 MiB that holds nothing of the boot loader's.
+uint64_t find_low_page(std::span<const MemoryRange> usable, std::span<const MemoryRange> in_use) {
+    for (uint64_t page = kLowMemoryEnd - kFrameSize; page >= kFrameSize; page -= kFrameSize) {
+        auto holds_page = [&](const MemoryRange& range) {
+            return range.start <= page && range.end() >= page + kFrameSize;
+        };
+        auto touches_page = [&](const MemoryRange& range) {
+            return range.start < page + kFrameSize && range.end() > page;
+        };
+        if (std::any_of(usable.begin(), usable.end(), holds_page) &&
+            std::none_of(in_use.begin(), in_use.end(), touches_page))
+            return page;
+    }
+    return 0;
+}
+
 /// Maps the pages of [physical, physical + size) that are not mapped yet.
 Result<void> map_missing(uint64_t physical, uint64_t size, Rights rights) {
     const uint64_t end = page_ceiling(physical + size);
@@ -122,6 +151,7 @@ Result<void> initialise_memory(const BootInformation& boot, const CpuFeatures& c
     for (const BootModule& module : boot.module_list()) {
         reserved[reserved_count++] = {address_of(module.bytes.data()), module.bytes.size()};
     }
+    low_page_ = find_low_page(boot.usable_ranges(), {reserved + 1, reserved_count - 1});
     frames_.emplace(TRY(FrameAllocator::make(boot.usable_ranges(), {reserved, reserved_count}, identity)));
     address_space_.emplace(TRY(AddressSpace::make(*frames_, identity, tlb, cpu.nx, cpu.page_1g)));
 
@@ -137,6 +167,9 @@ Result<void> initialise_memory(const BootInformation& boot, const CpuFeatures& c
     heap_.construct(heap_pages.construct(*frames_, identity));
     return {};
 }
+
+uint32_t page_table_changes() { return tlb.changes(); }
+uint64_t low_page() { return low_page_; }
 
 Result<void> map_device(uint64_t physical, uint64_t size) { return map_missing(physical, size, kDevice); }
 Result<void> map_firmware(uint64_t physical, uint64_t size) { return map_missing(physical, size, kReadOnly); }

@@ -28,6 +28,12 @@ Result<void> map_device(uint64_t physical, uint64_t size);
 /// Identity-maps tables that the firmware left (ACPI), read-only, where they are not in mapped RAM already.
 Result<void> map_firmware(uint64_t physical, uint64_t size);
 
+/// Counts changes of the page tables: another core that has seen fewer must forget its translations.
+uint32_t page_table_changes();
+
+/// A page of RAM below 1 MiB that nobody uses, for cores that start in real mode; 0 if there is none.
+uint64_t low_page();
+
 /// place_of for what lies outside the kernel's image: heap (RAM), device, or unmapped.
 Place memory_place_of(uint64_t address);
 

@@ -16,7 +16,8 @@ struct ThreadBlock {
     uint64_t stack_canary;
 };
 static_assert(offsetof(ThreadBlock, stack_canary) == 0x28);
-constinit ThreadBlock thread_block{{}, 0x5AFEC0DE'0BADF00D};
+constinit ThreadBlock thread_block{{}, 0x5AFEC0DE'0BADF00D};  // only read: one for all cores
+constinit uint64_t enabled_state = 0;                         ///< XCR0; 0: there is none
 
 }  // namespace
 
@@ -38,11 +39,18 @@ CpuFeatures cpu_detect_features() {
         uint64_t enabled = kXcr0Sse | (offered & kXcr0Avx);
         if ((enabled & kXcr0Avx) && (offered & kXcr0Avx512) == kXcr0Avx512) enabled |= kXcr0Avx512;
         cpu::write_xcr0(enabled);
+        enabled_state = enabled;
     }
     if (supported.nx) cpu::write_msr(cpu::kMsrEfer, cpu::read_msr(cpu::kMsrEfer) | cpu::kEferNoExecute);
     cpu::write_mxcsr(cpu::kMxcsr);
     cpu::write_msr(cpu::kMsrFsBase, address_of(&thread_block));
     return cpu_detect_features(reader);
+}
+
+void prepare_other_core() {
+    if (enabled_state != 0) cpu::write_xcr0(enabled_state);
+    cpu::write_mxcsr(cpu::kMxcsr);
+    cpu::write_msr(cpu::kMsrFsBase, address_of(&thread_block));
 }
 
 }  // namespace bareflow

@@ -16,4 +16,7 @@ class RunningCpu final : public CpuidReader {
 /// libm its stack canary. Returns the features that are usable afterwards.
 CpuFeatures cpu_detect_features();
 
+/// The same on another core, which runs this, once its control registers are those of the first one.
+void prepare_other_core();
+
 }  // namespace bareflow

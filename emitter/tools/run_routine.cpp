@@ -146,7 +146,8 @@ Result<void> Operands::fill(const RoutineKey& key) {
                                     TRY(floats(kv * kPositions)),
                                     kPositions,
                                     TRY(floats(key.num_heads * kPositions)),
-                                    kPositions};
+                                    kPositions,
+                                    kv * sizeof(float)};
             flops = 4.0 * kPositions * static_cast<double>(q);
             return {};
         }

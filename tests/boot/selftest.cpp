@@ -85,6 +85,18 @@ void fault_in_routine() {
     operators->rms_norm(y, opaque<float*>(nullptr), weight, kSize, 1e-5f);
 }
 
+/// Faults on core 1, while core 0 waits for it.
+void run_on_core_1(void (*fault)()) {
+    const Cores cores = routine_platform->start_cores(0);
+    if (cores.workers == nullptr) return;
+    auto job = [](void* context, unsigned worker, unsigned) {
+        if (worker == 1) (*static_cast<void (**)()>(context))();
+    };
+    static_cast<void>(cores.workers->run(2, job, &fault));
+}
+void other_core() { run_on_core_1(opaque(invalid_opcode)); }
+void other_core_stack() { run_on_core_1(opaque(stack_guard)); }
+
 struct FaultTest {
     std::string_view name;
     void (*run)();
@@ -106,6 +118,8 @@ constexpr FaultTest kFaultTests[] = {
     {"nested", nested},
     {"panic", failed_assertion},
     {"routine", fault_in_routine},
+    {"other-core", other_core},
+    {"other-core-stack", other_core_stack},
 };
 
 // ---- the other tests
@@ -222,6 +236,46 @@ Result<void> test_recover(Platform& platform) {
     return expect(x * x == 4, "the vector unit computes");
 }
 
+/// Each job reaches each core, whether the cores spin or have long been halted; a changed page is seen by all of them.
+Result<void> test_cores(Platform& platform) {
+    const Cores cores = platform.start_cores(0);
+    LogRecord(platform.log(), "cores").field("found", cores.found).field("started", cores.started);
+    if (cores.workers == nullptr) return {};
+    struct alignas(64) Count {
+        uint64_t calls = 0;
+    };
+    static Count counts[Workers::kMaxWorkers];
+    auto count = [](void*, unsigned worker, unsigned) { ++counts[worker].calls; };
+    constexpr uint64_t kCalls = 3000, kParkEvery = 300, kParkNs = 20'000'000;
+    for (uint64_t call = 1; call <= kCalls; ++call) {
+        if (call % kParkEvery == 0) {
+            const uint64_t begin = platform.clock().now_ns();
+            while (platform.clock().now_ns() - begin < kParkNs) cpu::pause();
+        }
+        TRY(expect(cores.workers->run(cores.started, count, nullptr), "a job is taken"));
+        for (unsigned core = 0; core < cores.started; ++core)
+            TRY(expect(counts[core].calls == call, "every core has done its part of the job"));
+    }
+    // One page of code after another at the same address, run by all cores.
+    const std::span<uint8_t> region = TRY(platform.code_region(CodePages::kPageSize));
+    constexpr uint8_t kReturns[] = {0xB8, 0, 0, 0, 0, 0xC3};  // mov eax, N; ret
+    static uint32_t results[Workers::kMaxWorkers];
+    for (uint8_t number = 1; number <= 50; ++number) {
+        TRY(platform.code_pages().make_writable(region.data(), region.size()));
+        __builtin_memcpy(region.data(), kReturns, sizeof kReturns);
+        region[1] = number;
+        TRY(platform.code_pages().make_executable(region.data(), region.size()));
+        auto call = [](void* code, unsigned worker, unsigned) {
+            results[worker] = reinterpret_cast<uint32_t (*)()>(code)();
+        };
+        TRY(expect(cores.workers->run(cores.started, call, region.data()), "a job is taken"));
+        for (unsigned core = 0; core < cores.started; ++core)
+            TRY(expect(results[core] == number, "every core runs the code that is there now"));
+    }
+    LogRecord(platform.log(), "cores_worked").field("calls", kCalls);
+    return {};
+}
+
 }  // namespace
 
 Result<void> run_selftest(std::string_view name, Platform& platform) {
@@ -240,6 +294,7 @@ Result<void> run_selftest(std::string_view name, Platform& platform) {
     if (name == "malloc") return test_malloc(platform);
     if (name == "paging") return test_paging(platform);
     if (name == "recover") return test_recover(platform);
+    if (name == "cores") return test_cores(platform);
     return Error::make(ErrorCode::kNotFound, "self-test: there is none named {}", name);
 }
 

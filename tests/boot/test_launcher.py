@@ -22,7 +22,7 @@ WRONG_OPTIONS = {
     "isa-not-yet": (["--isa", "ssse3"], "not in this build"),
     "assembler": (["--assembler", "nasm"], "asmjit tiny"),
     "disk-not-yet": (["--disk", "x.img"], "not in this build"),
-    "cores-not-yet": (["-t", "8"], "not in this build"),
+    "cores": (["-t", "65"], "from 0 to 64"),
     "stray-text": (["Once upon a time"], "-p"),
     "tokenizer-alone": (["-z", "tok.bin"], "-m"),
     "too-long": (["-p", "x" * 40000], "characters"),

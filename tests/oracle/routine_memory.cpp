@@ -198,7 +198,8 @@ void RoutineMemory::make_attention() {
     reference(key.numerics)
         .attention(wanted(out), q, keys, values, case_.positions, key.num_heads, key.num_kv_heads,
                    key.head_size, reference_scores.data(), case_.stride);
-    set_arguments(AttentionArguments{out, q, keys, values, case_.positions, scores, case_.stride});
+    set_arguments(AttentionArguments{out, q, keys, values, case_.positions, scores, case_.stride,
+                                     size_t{key.num_kv_heads} * key.head_size * sizeof(float)});
 }
 
 /// Ties, NaNs, infinities and zeros of both signs are what makes an argmax difficult.

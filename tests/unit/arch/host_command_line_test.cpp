@@ -66,7 +66,8 @@ TEST(HostCommandLine, ErrorsAreStatusTwoWithAReason) {
     } cases[] = {
         {{"--temp", "hot"}, "--temp: \"hot\" is not allowed; give a number from 0 to 100"},
         {{"--assembler", "nasm"}, "asmjit or tiny"},
-        {{"-t", "2"}, "not in this build yet"},
+        {{"-t", "65"}, "from 0 to 64"},
+        {{"--isa", "ssse3"}, "not in this build yet"},
         {{"--nonsense"}, "--nonsense"},
         {{"word"}, "word"},
         {{"-n"}, "-n"},
