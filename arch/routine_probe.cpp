@@ -68,7 +68,7 @@ TensorView whole_matrix(const RoutineKey& key, const void* data, uint32_t rows) 
 TensorView one_panel(const TensorView& w, size_t panel) {
     const size_t first = panel * kPanelRows;
     const size_t rows = w.rows - first < kPanelRows ? w.rows - first : kPanelRows;
-    const auto* data = static_cast<const uint8_t*>(w.data) + first * w.columns * size_of(w.type);
+    const auto* data = static_cast<const uint8_t*>(w.data) + first * row_bytes(w.type, w.columns);
     return {data, static_cast<uint32_t>(rows), w.columns, w.type, w.layout};
 }
 

@@ -11,8 +11,8 @@ constexpr uint32_t kMaxDimension = 1u << 20;  ///< so that every displacement of
 constexpr uint32_t kMaxRows = 64;
 
 bool sane_matrix(const RoutineKey& key) {
-    return key.layout == Layout::kPanels16 && key.n >= 1 && key.n <= kMaxDimension && key.k >= 1 &&
-           key.k <= kMaxDimension && key.m >= 1 && key.m <= kMaxRows;
+    return !is_quantised(key.type) && key.layout == Layout::kPanels16 && key.n >= 1 &&
+           key.n <= kMaxDimension && key.k >= 1 && key.k <= kMaxDimension && key.m >= 1 && key.m <= kMaxRows;
 }
 
 unsigned sources_of(const RoutineKey& key) { return key.operation == Operation::kGateUp ? 2 : 1; }

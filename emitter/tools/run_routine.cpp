@@ -81,20 +81,38 @@ class Operands {
         return reinterpret_cast<uint64_t*>(TRY(floats(sizeof(uint64_t) / sizeof(float))));
     }
     /// Weights repeat after some thousands, which no routine can notice.
-    Result<const void*> matrix(const RoutineKey& key, uint32_t rows) {
+    void fill_plain(ElementType type, Buffer<uint8_t>& buffer) {
         constexpr size_t kDifferent = 1 << 16;
-        const TensorView view{nullptr, rows, key.k, key.type, key.layout};
-        Buffer<uint8_t> buffer = TRY(Buffer<uint8_t>::make(allocator(), view.bytes(), "weights"));
-        const size_t unit = size_of(key.type), different = std::min(kDifferent, view.bytes() / unit);
+        const size_t unit = size_of(type), size = buffer.size(),
+                     different = std::min(kDifferent, size / unit);
         for (size_t i = 0; i < different; ++i) {
             const float value = uniform_(random_);
             const uint16_t half = f16_from_f32(value);
-            const void* from = key.type == ElementType::kF16 ? static_cast<const void*>(&half) : &value;
+            const void* from = type == ElementType::kF16 ? static_cast<const void*>(&half) : &value;
             __builtin_memcpy(buffer.data() + i * unit, from, unit);
         }
-        for (size_t at = different * unit; at < view.bytes(); at += different * unit) {
-            __builtin_memcpy(buffer.data() + at, buffer.data(),
-                             std::min(different * unit, view.bytes() - at));
+        for (size_t at = different * unit; at < size; at += different * unit) {
+            __builtin_memcpy(buffer.data() + at, buffer.data(), std::min(different * unit, size - at));
+        }
+    }
+    /// Any bytes are weights; the scales are chosen.
+    void fill_panels(ElementType type, Buffer<uint8_t>& buffer) {
+        const size_t panel = kPanelRows * row_bytes(type, kGroup);
+        for (size_t at = 0; at < buffer.size(); ++at) buffer[at] = static_cast<uint8_t>(random_());
+        for (size_t at = 0; at < buffer.size(); at += panel) {
+            for (size_t output = 0; output < kPanelRows; ++output) {
+                const uint16_t scale = f16_from_f32(uniform_(random_));
+                __builtin_memcpy(buffer.data() + at + output * sizeof scale, &scale, sizeof scale);
+            }
+        }
+    }
+    Result<const void*> matrix(const RoutineKey& key, uint32_t rows) {
+        const TensorView view{nullptr, rows, key.k, key.type, key.layout};
+        Buffer<uint8_t> buffer = TRY(Buffer<uint8_t>::make(allocator(), view.bytes(), "weights"));
+        if (is_quantised(key.type)) {
+            fill_panels(key.type, buffer);
+        } else {
+            fill_plain(key.type, buffer);
         }
         bytes += static_cast<double>(view.bytes());
         buffers_.push_back(std::move(buffer));
