@@ -60,7 +60,7 @@ Result<Operators*> RoutineEngine::start(Platform& platform, const Options& optio
     }
     platform.set_code_directory(&*cache_);
     platform_ = &platform;
-    operators_.emplace(*cache_, *reference, isa);
+    operators_.emplace(*cache_, *reference, isa, platform.allocator());
     return static_cast<Operators*>(&*operators_);
 }
 

@@ -1,6 +1,7 @@
 #include "arch/routine_operators.h"
 
 #include "emitter/routine_emitter.h"
+#include "model/reference.h"
 
 namespace bareflow {
 
@@ -31,6 +32,18 @@ bool RoutineOperators::run(const RoutineKey& key, const void* arguments) {
     return true;
 }
 
+const void* RoutineOperators::input_for(const RoutineKey& key, const float* x) {
+    if (!is_quantised(key.type)) return x;
+    const size_t groups = key.k / kGroup;
+    if (quantised_.size() < groups) {
+        Result<Buffer<Q8Group>> larger = Buffer<Q8Group>::make(allocator_, groups, "quantised input");
+        if (!larger.ok()) return nullptr;
+        quantised_ = larger.take();
+    }
+    quantise_input(quantised_.data(), x, key.k);
+    return quantised_.data();
+}
+
 void RoutineOperators::rms_norm(float* y, const float* x, const float* weight, size_t n, float eps) {
     RoutineKey key = key_for(Operation::kRmsNorm);
     key.n = static_cast<uint32_t>(n);
@@ -47,8 +60,10 @@ void RoutineOperators::qkv(float* q, float* k, float* v, const float* x, const T
     key.head_size = head_size;
     const bool alike = key_weights.type == query.type && value.type == query.type &&
                        key_weights.layout == query.layout && value.layout == query.layout;
-    const QkvArguments arguments{q, k, v, query.data, key_weights.data, value.data, x, rope.cos, rope.sin};
-    if (!alike || !run(key, &arguments))
+    const void* input = alike ? input_for(key, x) : nullptr;
+    const QkvArguments arguments{q,          k,     v,        query.data, key_weights.data,
+                                 value.data, input, rope.cos, rope.sin};
+    if (input == nullptr || !run(key, &arguments))
         reference_.qkv(q, k, v, x, query, key_weights, value, rope, head_size);
 }
 
@@ -65,8 +80,9 @@ void RoutineOperators::attention(float* out, const float* q, const KvView& kv, c
 bool RoutineOperators::project(float* y, const TensorView& w, const float* x, Epilogue epilogue) {
     RoutineKey key = key_for(Operation::kProject, w);
     key.epilogue = epilogue;
-    const ProjectArguments arguments{y, w.data, x};
-    return run(key, &arguments);
+    const void* input = input_for(key, x);
+    const ProjectArguments arguments{y, w.data, input};
+    return input != nullptr && run(key, &arguments);
 }
 void RoutineOperators::project_add(float* y, const TensorView& w, const float* x) {
     if (!project(y, w, x, Epilogue::kAdd)) reference_.project_add(y, w, x);
@@ -79,8 +95,10 @@ uint32_t RoutineOperators::matvec_argmax(float* y, const TensorView& w, const fl
     RoutineKey key = key_for(Operation::kProject, w);
     key.epilogue = Epilogue::kArgmax;
     uint64_t index = 0;
-    const ProjectArguments arguments{y, w.data, x, &index};
-    return run(key, &arguments) ? static_cast<uint32_t>(index) : reference_.matvec_argmax(y, w, x);
+    const void* input = input_for(key, x);
+    const ProjectArguments arguments{y, w.data, input, &index};
+    return input != nullptr && run(key, &arguments) ? static_cast<uint32_t>(index)
+                                                    : reference_.matvec_argmax(y, w, x);
 }
 uint32_t RoutineOperators::argmax(const float* values, size_t n) {
     RoutineKey key = key_for(Operation::kArgmax);
@@ -99,8 +117,9 @@ void RoutineOperators::softmax(float* values, size_t n) {
 void RoutineOperators::gate_up(float* h, const TensorView& gate, const TensorView& up, const float* x) {
     const RoutineKey key = key_for(Operation::kGateUp, gate);
     const bool alike = gate.type == up.type && gate.layout == up.layout;
-    const GateUpArguments arguments{h, gate.data, up.data, x};
-    if (!alike || !run(key, &arguments)) reference_.gate_up(h, gate, up, x);
+    const void* input = alike ? input_for(key, x) : nullptr;
+    const GateUpArguments arguments{h, gate.data, up.data, input};
+    if (input == nullptr || !run(key, &arguments)) reference_.gate_up(h, gate, up, x);
 }
 
 }  // namespace bareflow

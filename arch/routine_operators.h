@@ -1,6 +1,8 @@
 // The transformer's operators by emitted routines; what has none runs on the reference. The bits are the same.
 #pragma once
 
+#include "arch/base/allocator.h"
+#include "arch/base/quantised.h"
 #include "emitter/routine_cache.h"
 #include "model/operators.h"
 
@@ -8,9 +10,10 @@ namespace bareflow {
 
 class RoutineOperators final : public Operators {
  public:
-    /// `isa` is what routines are made for; `reference` is of the same numeric class and answers the rest.
-    RoutineOperators(RoutineCache& cache, Operators& reference, Isa isa)
-        : cache_(cache), reference_(reference), isa_(isa) {}
+    /// `isa` is what routines are made for; `reference` is of the same numeric class and answers the rest. `allocator` gives
+    /// room for quantised inputs.
+    RoutineOperators(RoutineCache& cache, Operators& reference, Isa isa, Allocator& allocator)
+        : cache_(cache), reference_(reference), isa_(isa), allocator_(allocator) {}
 
     NumericClass numeric_class() const override { return reference_.numeric_class(); }
     void embed(float* row, const TensorView& table, uint32_t token) override {
@@ -33,11 +36,15 @@ class RoutineOperators final : public Operators {
     RoutineKey key_for(Operation operation, const TensorView& w) const;
     /// Runs the key's routine, made if need be; false if there is none.
     bool run(const RoutineKey& key, const void* arguments);
+    /// x as routines of the key want it: itself, or quantised, valid until the next call; nullptr if there is no room.
+    const void* input_for(const RoutineKey& key, const float* x);
     bool project(float* y, const TensorView& w, const float* x, Epilogue epilogue);
 
     RoutineCache& cache_;
     Operators& reference_;
     Isa isa_;
+    Allocator& allocator_;
+    Buffer<Q8Group> quantised_;  ///< the input at hand; as large as the largest so far
 };
 
 }  // namespace bareflow

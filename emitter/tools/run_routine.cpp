@@ -77,6 +77,17 @@ class Operands {
         buffers_.push_back(std::move(buffer));
         return values;
     }
+    /// x as routines of the key want it.
+    Result<const void*> input(const RoutineKey& key) {
+        const size_t count = size_t{key.m} * key.k;
+        const float* x = TRY(floats(count));
+        if (!is_quantised(key.type)) return static_cast<const void*>(x);
+        Buffer<uint8_t> groups =
+            TRY(Buffer<uint8_t>::make(allocator(), count / kGroup * sizeof(Q8Group), "quantised input"));
+        quantise_input(reinterpret_cast<Q8Group*>(groups.data()), x, count);
+        buffers_.push_back(std::move(groups));
+        return static_cast<const void*>(buffers_.back().data());
+    }
     Result<uint64_t*> index() {
         return reinterpret_cast<uint64_t*>(TRY(floats(sizeof(uint64_t) / sizeof(float))));
     }
@@ -134,21 +145,21 @@ Result<void> Operands::fill(const RoutineKey& key) {
     switch (key.operation) {
         case Operation::kProject: {
             const size_t outputs = size_t{key.m} * key.n;
-            arguments_.project = {TRY(floats(outputs)), TRY(matrix(key, key.n)),
-                                  TRY(floats(size_t{key.m} * key.k)), TRY(index())};
+            arguments_.project = {TRY(floats(outputs)), TRY(matrix(key, key.n)), TRY(input(key)),
+                                  TRY(index())};
             flops = 2 * m * n * k;
             return {};
         }
         case Operation::kGateUp:
             arguments_.gate_up = {TRY(floats(size_t{key.m} * key.n)), TRY(matrix(key, key.n)),
-                                  TRY(matrix(key, key.n)), TRY(floats(size_t{key.m} * key.k))};
+                                  TRY(matrix(key, key.n)), TRY(input(key))};
             flops = 4 * m * n * k;
             return {};
         case Operation::kQkv:
             arguments_.qkv = {
                 TRY(floats(key.n)),      TRY(floats(key.kv_n)),          TRY(floats(key.kv_n)),
                 TRY(matrix(key, key.n)), TRY(matrix(key, key.kv_n)),     TRY(matrix(key, key.kv_n)),
-                TRY(floats(key.k)),      TRY(floats(key.head_size / 2)), TRY(floats(key.head_size / 2))};
+                TRY(input(key)),         TRY(floats(key.head_size / 2)), TRY(floats(key.head_size / 2))};
             flops = 2 * (n + 2.0 * key.kv_n) * k;
             return {};
         case Operation::kRmsNorm:

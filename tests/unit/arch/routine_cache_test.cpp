@@ -187,7 +187,7 @@ TEST_F(RoutineCacheTest, OperatorsFallBackToTheReferenceWithTheSameBits) {
     maker_.replacement = kInvalid;
     RoutineCache& cache = open(probe_);
     Operators& reference = *reference_operators(NumericClass::kMulAdd, {}).value();
-    RoutineOperators operators(cache, reference, Isa::kSse2);
+    RoutineOperators operators(cache, reference, Isa::kSse2, allocator_);
     float values[40], wanted[40];
     for (int i = 0; i < 40; ++i) values[i] = wanted[i] = static_cast<float>(i % 7) * 0.5f - 1;
     operators.softmax(values, 40);
