@@ -125,7 +125,7 @@ $(BUILD)/libm.o: $(MUSL_LIBC) Makefile
 # ---------------------------------------------------------------- the default model
 $(EMBEDDED_MODEL): model/bareflow-stories.bin model/bareflow-stories.tokenizer.bin $(BUILD)/host/bareflow-import
 	@mkdir -p $(@D)
-	$(Q)$(BUILD)/host/bareflow-import $< -o $@ --type $(EMBEDDED_TYPE)
+	$(Q)$(BUILD)/host/bareflow-import $< -o $@ --quant $(EMBEDDED_TYPE)
 $(EMBEDDED_OBJECT): model/embedded_model.S $(EMBEDDED_MODEL) Makefile
 	$(Q)$(CXX) -DEMBEDDED_MODEL='"$(EMBEDDED_MODEL)"' -c $< -o $@
 

@@ -83,7 +83,7 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     }
     platform.set_code_directory(&*cache_);
     platform_ = &platform;
-    operators_.emplace(*cache_, *reference, isa, workers);
+    operators_.emplace(*cache_, *reference, isa, platform.allocator(), workers);
     return static_cast<Operators*>(&*operators_);
 }
 

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "emitter/routine_emitter.h"
+#include "model/reference.h"
 
 namespace bareflow {
 namespace {
@@ -45,7 +46,8 @@ bool RoutineOperators::run(const RoutineKey& key, const void* arguments) {
 }
 
 template <typename MakePart, typename ReferencePart>
-bool RoutineOperators::run_split(const Split& split, MakePart part, ReferencePart reference_part) {
+bool RoutineOperators::run_split(const Split& split, const void* input, MakePart part,
+                                 ReferencePart reference_part) {
     constexpr bool kHasReference = !std::is_null_pointer_v<ReferencePart>;
     const uint32_t parts = split.parts();
     if (parts <= 1) return false;
@@ -58,9 +60,10 @@ bool RoutineOperators::run_split(const Split& split, MakePart part, ReferencePar
     // Routines are found and made here, on the one core that may: the others only run them. The making of the second may
     // cost the first its place.
     const auto first = part(0), last = part(parts - 1);
-    job.routine = routine_for(first.key, &first.arguments);
+    const bool possible = input != nullptr;  // what routines read
+    job.routine = possible ? routine_for(first.key, &first.arguments) : nullptr;
     job.last_routine = job.routine;
-    if (!(first.key == last.key)) {
+    if (possible && !(first.key == last.key)) {
         job.last_routine = routine_for(last.key, &last.arguments);
         job.routine = routine_for(first.key, &first.arguments);
         if (cache_ != nullptr && cache_->find(last.key) == nullptr) job.last_routine = nullptr;
@@ -80,6 +83,19 @@ bool RoutineOperators::run_split(const Split& split, MakePart part, ReferencePar
         &job);
 }
 
+const void* RoutineOperators::input_for(const TensorView& w, const float* x) {
+    if (!is_quantised(w.type)) return x;
+    if (cache_ == nullptr) return nullptr;
+    const size_t groups = w.columns / kGroup;
+    if (quantised_.size() < groups) {
+        Result<Buffer<Q8Group>> larger = Buffer<Q8Group>::make(*allocator_, groups, "quantised input");
+        if (!larger.ok()) return nullptr;
+        quantised_ = larger.take();
+    }
+    quantise_input(quantised_.data(), x, w.columns);
+    return quantised_.data();
+}
+
 void RoutineOperators::rms_norm(float* y, const float* x, const float* weight, size_t n, float eps) {
     RoutineKey key = key_for(Operation::kRmsNorm);
     key.n = static_cast<uint32_t>(n);
@@ -96,6 +112,7 @@ void RoutineOperators::qkv(float* q, float* k, float* v, const float* x, const T
     key.head_size = head_size;
     const bool alike = key_weights.type == query.type && value.type == query.type &&
                        key_weights.layout == query.layout && value.layout == query.layout;
+    const void* input = alike ? input_for(query, x) : nullptr;
     const HeadGroups heads = HeadGroups::make(query.rows, key_weights.rows, head_size);
     const Split split = split_of(heads.units(), query.bytes() + key_weights.bytes() + value.bytes());
     auto kv_range = [&](uint32_t part) {
@@ -110,7 +127,7 @@ void RoutineOperators::qkv(float* q, float* k, float* v, const float* x, const T
         Part<QkvArguments> made{
             key,
             {q + own.first, k + kv.first, v + kv.first, rows_of(query, own).data,
-             rows_of(key_weights, kv).data, rows_of(value, kv).data, x, rope.cos, rope.sin}};
+             rows_of(key_weights, kv).data, rows_of(value, kv).data, input, rope.cos, rope.sin}};
         made.key.n = own.count;
         made.key.kv_n = kv.count;
         return made;
@@ -120,9 +137,10 @@ void RoutineOperators::qkv(float* q, float* k, float* v, const float* x, const T
         reference_.qkv(q + own.first, k + kv.first, v + kv.first, x, rows_of(query, own),
                        rows_of(key_weights, kv), rows_of(value, kv), rope, head_size);
     };
-    if (alike && run_split(split, part, reference_part)) return;
-    const QkvArguments arguments{q, k, v, query.data, key_weights.data, value.data, x, rope.cos, rope.sin};
-    if (!alike || !run(key, &arguments))
+    if (alike && run_split(split, input, part, reference_part)) return;
+    const QkvArguments arguments{q,          k,     v,        query.data, key_weights.data,
+                                 value.data, input, rope.cos, rope.sin};
+    if (input == nullptr || !run(key, &arguments))
         reference_.qkv(q, k, v, x, query, key_weights, value, rope, head_size);
 }
 
@@ -147,7 +165,7 @@ void RoutineOperators::attention(float* out, const float* q, const KvView& kv, c
         made.key.num_kv_heads = own.count;
         return made;
     };
-    if (run_split(split, part, nullptr)) return;  // the reference's heads are all of a row of the cache
+    if (run_split(split, q, part, nullptr)) return;  // the reference's heads are all of a row of the cache
     const AttentionArguments arguments{out,          q,      kv.keys,      kv.values,
                                        kv.positions, scores, score_stride, row_bytes};
     if (!run(key, &arguments)) reference_.attention(out, q, kv, shape, scores, score_stride);
@@ -163,11 +181,12 @@ uint32_t RoutineOperators::project(float* y, const TensorView& w, const float* x
         largest = reference_.matvec_argmax(outputs, rows, x);
     };
 
+    const void* input = input_for(w, x);
     const Split split = split_of(panels_of(w), w.bytes());
     auto range = [&](uint32_t number) { return OutputRange::of(split, number, kPanelRows, w.rows); };
     auto part = [&](uint32_t number) {
         const OutputRange own = range(number);
-        Part<ProjectArguments> made{key, {y + own.first, rows_of(w, own).data, x, &index[number]}};
+        Part<ProjectArguments> made{key, {y + own.first, rows_of(w, own).data, input, &index[number]}};
         made.key.n = own.count;
         return made;
     };
@@ -175,14 +194,14 @@ uint32_t RoutineOperators::project(float* y, const TensorView& w, const float* x
         const OutputRange own = range(number);
         reference_rows(y + own.first, rows_of(w, own), index[number]);
     };
-    if (run_split(split, part, reference_part)) {
+    if (run_split(split, input, part, reference_part)) {
         ArgmaxJoin join(y);
         const uint32_t parts = epilogue == Epilogue::kArgmax ? split.parts() : 0;
         for (uint32_t number = 0; number < parts; ++number) join.include(range(number).first + index[number]);
         return join.best();
     }
-    const ProjectArguments arguments{y, w.data, x, index};
-    if (!run(key, &arguments)) reference_rows(y, w, index[0]);
+    const ProjectArguments arguments{y, w.data, input, index};
+    if (input == nullptr || !run(key, &arguments)) reference_rows(y, w, index[0]);
     return static_cast<uint32_t>(index[0]);
 }
 void RoutineOperators::project_add(float* y, const TensorView& w, const float* x) {
@@ -193,14 +212,16 @@ void RoutineOperators::matvec(float* y, const TensorView& w, const float* x) {
 }
 // ---- blocks of rows; what there is no routine for with so many rows goes row by row
 template <typename MakePart>
-bool RoutineOperators::run_rows(size_t rows, size_t bytes, MakePart part) {
-    constexpr uint32_t kRowsTogether = 8;  ///< fewer would use each weight that was loaded too seldom
+bool RoutineOperators::run_rows(const TensorView& w, const float* input, size_t rows, size_t bytes,
+                                MakePart part) {
+    if (is_quantised(w.type)) return false;  // there are no routines for several quantised rows yet
+    constexpr uint32_t kRowsTogether = 8;    ///< fewer would use each weight that was loaded too seldom
     const auto total = static_cast<uint32_t>(rows);
     const Split split = split_of(total / kRowsTogether, bytes * rows);
     auto numbered = [&](uint32_t number) {
         return part(OutputRange::of(split, number, kRowsTogether, total));
     };
-    if (total % kRowsTogether == 0 && run_split(split, numbered, nullptr)) return true;
+    if (total % kRowsTogether == 0 && run_split(split, input, numbered, nullptr)) return true;
     const auto whole = part(OutputRange{0, total});
     return run(whole.key, &whole.arguments);
 }
@@ -208,7 +229,7 @@ bool RoutineOperators::project_rows(float* y, const TensorView& w, const float* 
                                     size_t rows) {
     RoutineKey key = key_for(Operation::kProject, w);
     key.epilogue = epilogue;
-    return run_rows(rows, w.bytes(), [&](const OutputRange& own) {
+    return run_rows(w, x, rows, w.bytes(), [&](const OutputRange& own) {
         Part<ProjectArguments> made{
             key, {y + size_t{own.first} * w.rows, w.data, x + size_t{own.first} * w.columns, nullptr}};
         made.key.m = own.count;
@@ -242,7 +263,7 @@ void RoutineOperators::gate_up_rows(float* h, const TensorView& gate, const Tens
         made.key.m = own.count;
         return made;
     };
-    if (rows == 1 || !alike || !run_rows(rows, gate.bytes() + up.bytes(), part))
+    if (rows == 1 || !alike || !run_rows(gate, x, rows, gate.bytes() + up.bytes(), part))
         Operators::gate_up_rows(h, gate, up, x, rows);
 }
 
@@ -266,11 +287,13 @@ void RoutineOperators::softmax(float* values, size_t n) {
 void RoutineOperators::gate_up(float* h, const TensorView& gate, const TensorView& up, const float* x) {
     const RoutineKey key = key_for(Operation::kGateUp, gate);
     const bool alike = gate.type == up.type && gate.layout == up.layout;
+    const void* input = alike ? input_for(gate, x) : nullptr;
     const Split split = split_of(panels_of(gate), gate.bytes() + up.bytes());
     auto range = [&](uint32_t number) { return OutputRange::of(split, number, kPanelRows, gate.rows); };
     auto part = [&](uint32_t number) {
         const OutputRange own = range(number);
-        Part<GateUpArguments> made{key, {h + own.first, rows_of(gate, own).data, rows_of(up, own).data, x}};
+        Part<GateUpArguments> made{key,
+                                   {h + own.first, rows_of(gate, own).data, rows_of(up, own).data, input}};
         made.key.n = own.count;
         return made;
     };
@@ -278,9 +301,9 @@ void RoutineOperators::gate_up(float* h, const TensorView& gate, const TensorVie
         const OutputRange own = range(number);
         reference_.gate_up(h + own.first, rows_of(gate, own), rows_of(up, own), x);
     };
-    if (alike && run_split(split, part, reference_part)) return;
-    const GateUpArguments arguments{h, gate.data, up.data, x};
-    if (!alike || !run(key, &arguments)) reference_.gate_up(h, gate, up, x);
+    if (alike && run_split(split, input, part, reference_part)) return;
+    const GateUpArguments arguments{h, gate.data, up.data, input};
+    if (input == nullptr || !run(key, &arguments)) reference_.gate_up(h, gate, up, x);
 }
 
 }  // namespace bareflow

@@ -1,6 +1,8 @@
 // The transformer's operators by emitted routines; what has none runs on the reference. The bits are the same.
 #pragma once
 
+#include "arch/base/allocator.h"
+#include "arch/base/quantised.h"
 #include "arch/base/workers.h"
 #include "arch/routine_split.h"
 #include "emitter/routine_cache.h"
@@ -11,12 +13,14 @@ namespace bareflow {
 class RoutineOperators final : public Operators {
  public:
     /// `isa` is what routines are made for; `reference` is of the same numeric class and answers the rest.
-    /// Operators whose parts have at least `min_part_bytes` to read are shared out among `workers`, if there are some.
-    RoutineOperators(RoutineCache& cache, Operators& reference, Isa isa, Workers* workers = nullptr,
-                     size_t min_part_bytes = kMinPartBytes)
+    /// `allocator` gives room for quantised inputs. Operators whose parts have at least `min_part_bytes` to read are shared
+    /// out among `workers`, if there are some.
+    RoutineOperators(RoutineCache& cache, Operators& reference, Isa isa, Allocator& allocator,
+                     Workers* workers = nullptr, size_t min_part_bytes = kMinPartBytes)
         : cache_(&cache),
           reference_(reference),
           isa_(isa),
+          allocator_(&allocator),
           workers_(workers),
           min_part_bytes_(min_part_bytes) {}
     /// Without routines: the reference, shared out likewise.
@@ -61,13 +65,13 @@ class RoutineOperators final : public Operators {
     bool run(const RoutineKey& key, const void* arguments);
     /// Runs an operator in parts, a core each: the routine for Part{key, arguments} = part(number), or where there is none
     /// reference_part(number). False, and nothing has been computed, if it is one part only, or if the reference would have
-    /// to compute some part and cannot (reference_part is nullptr).
+    /// to compute some part and cannot (reference_part is nullptr). Without an `input` no routine can run.
     template <typename MakePart, typename ReferencePart>
-    bool run_split(const Split& split, MakePart part, ReferencePart reference_part);
+    bool run_split(const Split& split, const void* input, MakePart part, ReferencePart reference_part);
     /// The same for an operator on `rows` rows of x: a part has some of the rows, and all weights. False, and nothing has been
     /// computed, if there is no routine for so many rows. `part(own)` is of the rows in `own`.
     template <typename MakePart>
-    bool run_rows(size_t rows, size_t bytes, MakePart part);
+    bool run_rows(const TensorView& w, const float* input, size_t rows, size_t bytes, MakePart part);
     bool project_rows(float* y, const TensorView& w, const float* x, Epilogue epilogue, size_t rows);
     Split split_of(uint32_t units, size_t bytes) const {
         return Split::make(units, bytes, workers_ == nullptr ? 1 : workers_->count(), min_part_bytes_);
@@ -75,9 +79,15 @@ class RoutineOperators final : public Operators {
     /// Returns the index of the largest output with Epilogue::kArgmax.
     uint32_t project(float* y, const TensorView& w, const float* x, Epilogue epilogue);
 
+    /// x as routines for `w` want it: itself, or quantised, valid until the next call; nullptr if there is no room, or no
+    /// routine that could want it.
+    const void* input_for(const TensorView& w, const float* x);
+
     RoutineCache* cache_;  ///< nullptr: there are no routines
     Operators& reference_;
     Isa isa_;
+    Allocator* allocator_ = nullptr;  ///< with cache_
+    Buffer<Q8Group> quantised_;       ///< the input at hand; as large as the largest so far
     Workers* workers_;
     size_t min_part_bytes_;
 };

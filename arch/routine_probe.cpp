@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "model/reference.h"
+
 namespace bareflow {
 namespace {
 
@@ -67,10 +69,18 @@ Result<void> check_fence(const Buffer<float>& output) {
 TensorView whole_matrix(const RoutineKey& key, const void* data, uint32_t rows) {
     return {data, rows, key.k, key.type, key.layout};
 }
+/// x as the key's routines want it; `quantised` holds it where that is not x itself.
+Result<const void*> input_of(const RoutineKey& key, const Buffer<float>& x, Allocator& allocator,
+                             Buffer<Q8Group>& quantised) {
+    if (!is_quantised(key.type)) return static_cast<const void*>(x.data());
+    quantised = TRY(Buffer<Q8Group>::make(allocator, x.size() / kGroup, "routine probe"));
+    quantise_input(quantised.data(), x.data(), x.size());
+    return static_cast<const void*>(quantised.data());
+}
 TensorView one_panel(const TensorView& w, size_t panel) {
     const size_t first = panel * kPanelRows;
     const size_t rows = w.rows - first < kPanelRows ? w.rows - first : kPanelRows;
-    const auto* data = static_cast<const uint8_t*>(w.data) + first * w.columns * size_of(w.type);
+    const auto* data = static_cast<const uint8_t*>(w.data) + first * row_bytes(w.type, w.columns);
     return {data, static_cast<uint32_t>(rows), w.columns, w.type, w.layout};
 }
 
@@ -164,7 +174,8 @@ Result<void> ReferenceProbe::check_project(const RoutineKey& key, Routine routin
         __builtin_memcpy(y.data(), before.data(), count * sizeof(float));
     }
     uint64_t index = UINT64_MAX;
-    const ProjectArguments arguments{y.data(), given.w, x.data(), &index};
+    Buffer<Q8Group> quantised;
+    const ProjectArguments arguments{y.data(), given.w, TRY(input_of(key, x, allocator_, quantised)), &index};
     TRY(run(routine, &arguments));
     TRY(check_fence(y));
     if (key.epilogue ==
@@ -199,7 +210,9 @@ Result<void> ReferenceProbe::check_gate_up(const RoutineKey& key, Routine routin
     ProbeValues values;
     Buffer<float> x = TRY(make_values(allocator_, size_t{key.m} * key.k, values));
     Buffer<float> h = TRY(make_output(allocator_, size_t{key.m} * key.n));
-    const GateUpArguments arguments{h.data(), given.gate, given.up, x.data()};
+    Buffer<Q8Group> quantised;
+    const GateUpArguments arguments{h.data(), given.gate, given.up,
+                                    TRY(input_of(key, x, allocator_, quantised))};
     TRY(run(routine, &arguments));
     TRY(check_fence(h));
     const TensorView gate = whole_matrix(key, given.gate, key.n), up = whole_matrix(key, given.up, key.n);
@@ -223,8 +236,10 @@ Result<void> ReferenceProbe::check_qkv(const RoutineKey& key, Routine routine, c
     Buffer<float> q = TRY(make_output(allocator_, key.n)), k = TRY(make_output(allocator_, key.kv_n)),
                   v = TRY(make_output(allocator_, key.kv_n));
     const float *cos = angles.data(), *sin = angles.data() + key.head_size / 2;
+    Buffer<Q8Group> quantised;
+    const void* input = TRY(input_of(key, x, allocator_, quantised));
     const QkvArguments arguments{q.data(),    k.data(), v.data(), given.query, given.key,
-                                 given.value, x.data(), cos,      sin};
+                                 given.value, input,    cos,      sin};
     TRY(run(routine, &arguments));
     TRY(check_fence(q));
     TRY(check_fence(k));

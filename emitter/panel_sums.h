@@ -6,6 +6,7 @@
 
 #include "arch/base/routine.h"
 #include "emitter/constant_pool.h"
+#include "emitter/half_code.h"
 #include "emitter/roles.h"
 #include "emitter/vector_code.h"
 
@@ -43,6 +44,9 @@ class PanelSums {
         return ((row * block.sources + source) * block.panels + panel) * vectors_per_panel() + v;
     }
     int64_t panel_bytes() const { return static_cast<int64_t>(kPanelRows * k_ * size_of(type_)); }
+
+    /// Bytes of one row of x.
+    int64_t input_bytes() const { return int64_t{k_} * static_cast<int64_t>(sizeof(float)); }
 
     /// Bytes of weights that one turn of the loop reads of each source.
     int64_t turn_bytes(const BlockShape& block) const {
@@ -165,32 +169,7 @@ class PanelSums {
     void load_weight(unsigned to, x86::Mem from) {
         if (!is_half()) return code_.load(to, from);
         if (code_.vex()) return a_.vcvtph2ps(code_.reg(to), from);
-        load_halves_sse2(to, from);
-    }
-    /// Four binary16 to binary32 without F16C: the magnitude's bits moved into place and scaled by 2^112 (exact also for
-    /// subnormals), infinity's and NaN's exponent filled up, the sign put back.
-    void load_halves_sse2(unsigned to, x86::Mem from) {
-        constexpr uint32_t kMagnitude = 0x7FFF, kLargestFinite = 0x7BFFu << 13, kInfinity = 0x7F800000;
-        const x86::Xmm value = x86::xmm(to), sign = x86::xmm(scratch_), constant = x86::xmm(scratch_ + 1),
-                       special = x86::xmm(scratch_ + 2);
-        a_.xorps(sign, sign);
-        a_.movq(value, from);
-        a_.punpcklwd(value, sign);
-        a_.movaps(sign, value);
-        code_.broadcast(scratch_ + 1, pool_.at_bits(kMagnitude));
-        a_.pand(value, constant);
-        a_.pxor(sign, value);
-        a_.pslld(sign, 16);
-        a_.pslld(value, 13);
-        a_.movaps(special, value);
-        code_.broadcast(scratch_ + 1, pool_.at_bits(kLargestFinite));
-        a_.pcmpgtd(special, constant);
-        code_.broadcast(scratch_ + 1, pool_.at_bits(kInfinity));
-        a_.pand(special, constant);
-        code_.broadcast(scratch_ + 1, pool_.at(0x1p112f));
-        a_.mulps(value, constant);
-        a_.orps(value, special);
-        a_.orps(value, sign);
+        emit_load_halves_sse2(code_, pool_, to, from, scratch_);
     }
 
     void name_registers(const BlockShape& block) {

@@ -17,7 +17,8 @@
 
 namespace bareflow {
 
-template <typename A>
+/// `Sums` is PanelSums<A> or QuantisedSums<A>.
+template <typename A, typename Sums>
 class ProjectionCode {
  public:
     static constexpr x86::Gp kOutput = x86::rdi, kBlocks = x86::r8, kTiles = x86::r10;
@@ -50,9 +51,9 @@ class ProjectionCode {
     void emit_gate_up() {
         load_pointers(offsetof(GateUpArguments, h), offsetof(GateUpArguments, x),
                       {offsetof(GateUpArguments, gate), offsetof(GateUpArguments, up)}, 2);
-        if (fetches_ahead()) a_.push(PanelSums<A>::kAhead[1]);
+        if (fetches_ahead()) a_.push(Sums::kAhead[1]);
         projection(key_.n, key_.m, 2);
-        if (fetches_ahead()) a_.pop(PanelSums<A>::kAhead[1]);
+        if (fetches_ahead()) a_.pop(Sums::kAhead[1]);
         finish();
     }
 
@@ -67,12 +68,12 @@ class ProjectionCode {
         role(a_, kArguments, "arguments");
         a_.mov(kArguments, x86::rdi);
         role(a_, kOutput, "y");
-        role(a_, PanelSums<A>::kInput, "x");
+        role(a_, Sums::kInput, "x");
         a_.mov(kOutput, x86::ptr(kArguments, static_cast<int64_t>(output)));
-        a_.mov(PanelSums<A>::kInput, x86::ptr(kArguments, static_cast<int64_t>(input)));
+        a_.mov(Sums::kInput, x86::ptr(kArguments, static_cast<int64_t>(input)));
         for (unsigned i = 0; i < sources; ++i) {
-            role(a_, PanelSums<A>::kWeights[i], "{}weights", sources == 1 ? "" : i == 0 ? "gate " : "up ");
-            a_.mov(PanelSums<A>::kWeights[i], x86::ptr(kArguments, static_cast<int64_t>(weights[i])));
+            role(a_, Sums::kWeights[i], "{}weights", sources == 1 ? "" : i == 0 ? "gate " : "up ");
+            a_.mov(Sums::kWeights[i], x86::ptr(kArguments, static_cast<int64_t>(weights[i])));
         }
     }
     /// With several tiles of rows, each panel is read as often from the L2 cache, and memory would wait meanwhile.
@@ -108,7 +109,7 @@ class ProjectionCode {
     void next_block(unsigned sources) {
         a_.add(kOutput, static_cast<int32_t>(plan_.panels * kPanelFloatBytes));
         for (unsigned i = 0; i < sources; ++i) {
-            a_.add(PanelSums<A>::kWeights[i], static_cast<int32_t>(plan_.panels * sums_.panel_bytes()));
+            a_.add(Sums::kWeights[i], static_cast<int32_t>(plan_.panels * sums_.panel_bytes()));
         }
     }
 
@@ -119,9 +120,8 @@ class ProjectionCode {
         block.rows = tile;
         if (fetches_ahead()) {
             for (unsigned i = 0; i < block.sources; ++i) {
-                role(a_, PanelSums<A>::kAhead[i], "next block");
-                a_.lea(PanelSums<A>::kAhead[i],
-                       x86::ptr(PanelSums<A>::kWeights[i], block.panels * sums_.panel_bytes()));
+                role(a_, Sums::kAhead[i], "next block");
+                a_.lea(Sums::kAhead[i], x86::ptr(Sums::kWeights[i], block.panels * sums_.panel_bytes()));
             }
             // All tiles together fetch the next block once, or a little more.
             constexpr int64_t kLine = 64;
@@ -150,7 +150,7 @@ class ProjectionCode {
         if (moved != 0) move_rows(-int64_t{moved});
     }
     void move_rows(int64_t rows) {
-        a_.add(PanelSums<A>::kInput, static_cast<int32_t>(rows * key_.k * kFloat));
+        a_.add(Sums::kInput, static_cast<int32_t>(rows * sums_.input_bytes()));
         a_.add(kOutput, static_cast<int32_t>(rows * n_ * kFloat));
     }
 
@@ -224,7 +224,7 @@ class ProjectionCode {
     const Plan& plan_;
     VectorCode<A> code_;
     ConstantPool<A> pool_;
-    PanelSums<A> sums_;
+    Sums sums_;
     ArgmaxCode<A> argmax_;
     unsigned n_ = 0;
     unsigned lines_ahead_ = 0;

@@ -15,7 +15,8 @@
 
 namespace bareflow {
 
-template <typename A>
+/// `Sums` is PanelSums<A> or QuantisedSums<A>.
+template <typename A, typename Sums>
 class QkvCode {
  public:
     QkvCode(A& assembler, const RoutineKey& key, const Plan& plan)
@@ -68,7 +69,6 @@ class QkvCode {
         bool rotated;
     };
     using Parts = std::span<const Part>;
-    using Sums = PanelSums<A>;
     static constexpr x86::Gp kInput = Sums::kInput, kArguments = x86::r11, kBlocks = x86::r8, kCos = x86::rbx,
                              kSin = x86::rbp;
     static constexpr x86::Gp kOffset = x86::rdi;     ///< of the block's outputs, in bytes
@@ -245,7 +245,7 @@ class QkvCode {
     const Plan& plan_;
     VectorCode<A> code_;
     ConstantPool<A> pool_;
-    PanelSums<A> sums_;
+    Sums sums_;
     x86::Label signs_;
     bool uses_signs_ = false;
     bool rotates_in_registers_ = false;

@@ -11,19 +11,26 @@ constexpr uint32_t kMaxDimension = 1u << 20;  ///< so that every displacement of
 constexpr uint32_t kMaxRows = 64;
 
 bool sane_matrix(const RoutineKey& key) {
-    return key.layout == Layout::kPanels16 && key.n >= 1 && key.n <= kMaxDimension && key.k >= 1 &&
-           key.k <= kMaxDimension && key.m >= 1 && key.m <= kMaxRows;
+    return can_store(key.type, key.layout, key.k) && key.layout == Layout::kPanels16 && key.n >= 1 &&
+           key.n <= kMaxDimension && key.k >= 1 && key.k <= kMaxDimension && key.m >= 1 && key.m <= kMaxRows;
 }
 
 unsigned sources_of(const RoutineKey& key) { return key.operation == Operation::kGateUp ? 2 : 1; }
-unsigned vector_registers(Isa isa) { return isa == Isa::kAvx512 ? 32 : 16; }
-unsigned widest_vector(Isa isa) { return isa == Isa::kAvx512 ? 64 : isa == Isa::kAvx2 ? 32 : 16; }
+/// Quantised sums need psignb, which has no EVEX form: AVX-512 computes them as AVX2 does.
+bool has_evex(const RoutineKey& key) { return key.isa == Isa::kAvx512 && !is_quantised(key.type); }
+unsigned vector_registers(const RoutineKey& key) { return has_evex(key) ? 32 : 16; }
+unsigned widest_vector(const RoutineKey& key) { return has_evex(key) ? 64 : key.isa == Isa::kSse2 ? 16 : 32; }
 
 /// Registers of a block beside its accumulators: x, the weights' way in, scratch, and what SiLU needs.
 unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows, unsigned vectors_per_panel) {
     const unsigned sources = sources_of(key);
     const unsigned accumulators = sources * panels * rows * vectors_per_panel;
     const bool half = key.type == ElementType::kF16;
+    if (is_quantised(key.type)) {
+        constexpr unsigned kQuantisedLoop = 6;
+        const unsigned tells_best = key.epilogue == Epilogue::kArgmax ? 1 : 0;
+        return accumulators + tells_best + kQuantisedLoop;
+    }
     const unsigned weights = rows > 1 ? sources * panels * vectors_per_panel : half ? 1 : 0;
     const unsigned scratch = half && key.isa == Isa::kSse2 ? 3 : key.numerics == NumericClass::kFma ? 0 : 1;
     const unsigned loop = 1 + weights + scratch;
@@ -43,6 +50,7 @@ unsigned balanced(unsigned total, unsigned largest) {
 /// As many rows of x at a time as fit beside one panel (two where there are 32 registers): each weight that was loaded is
 /// used by all of them, and their sums hide the latency of the multiply-adds.
 unsigned preferred_rows(const RoutineKey& key, unsigned available, unsigned vectors) {
+    if (is_quantised(key.type)) return 1;
     const unsigned panels = key.isa == Isa::kAvx512 ? 2 : 1;
     unsigned rows = 1;
     while (rows < key.m && registers_needed(key, panels, rows + 1, vectors) <= available) ++rows;
@@ -51,6 +59,7 @@ unsigned preferred_rows(const RoutineKey& key, unsigned available, unsigned vect
 /// With one row, some 12 sums: 8 hide the latency of two multiply-adds a cycle that take 4 each, more leave room for the
 /// loads of x.
 unsigned preferred_panels(const RoutineKey& key, unsigned available, unsigned rows, unsigned vectors) {
+    if (is_quantised(key.type)) return std::max(1u, 4 / (vectors * sources_of(key)));
     if (rows > 1) return key.isa == Isa::kAvx512 ? 2 : 1;
     constexpr unsigned kChains = 12;
     const unsigned sources = sources_of(key);
@@ -110,16 +119,17 @@ Isa best_isa(const CpuFeatures& cpu, NumericClass numerics) {
 
 Plan complete_plan(const RoutineKey& key, const Plan& wanted) {
     Plan plan = wanted;
-    const unsigned widest = widest_vector(key.isa);
+    const unsigned widest = widest_vector(key);
     if (plan.vector_bytes != 16 && plan.vector_bytes != 32 && plan.vector_bytes != 64) {
         plan.vector_bytes = static_cast<uint8_t>(widest);
     }
     plan.vector_bytes = static_cast<uint8_t>(std::min<unsigned>(plan.vector_bytes, widest));
     const unsigned vectors = static_cast<unsigned>(kPanelRows * sizeof(float)) / plan.vector_bytes;
-    const unsigned available = vector_registers(key.isa);
+    const unsigned available = vector_registers(key);
     constexpr unsigned kMaxPanels = 16, kMaxUnroll = 64, kUnroll = 4;
-    unsigned rows =
-        std::clamp<unsigned>(plan.rows != 0 ? plan.rows : preferred_rows(key, available, vectors), 1, key.m);
+    unsigned rows = std::clamp<unsigned>(
+        plan.rows != 0 && !is_quantised(key.type) ? plan.rows : preferred_rows(key, available, vectors), 1,
+        key.m);
     unsigned panels = std::clamp<unsigned>(
         plan.panels != 0 ? plan.panels : preferred_panels(key, available, rows, vectors), 1, kMaxPanels);
     while (registers_needed(key, panels, rows, vectors) > available && (panels > 1 || rows > 1)) {
@@ -132,7 +142,7 @@ Plan complete_plan(const RoutineKey& key, const Plan& wanted) {
         }
     }
     plan.panels = static_cast<uint8_t>(panels);
-    plan.rows = static_cast<uint8_t>(rows);
+    plan.rows = static_cast<uint8_t>(is_quantised(key.type) ? 1 : rows);
     if (plan.unroll == 0) plan.unroll = kUnroll;
     plan.unroll = static_cast<uint8_t>(std::min<unsigned>(plan.unroll, kMaxUnroll));
     return plan;

@@ -1,6 +1,7 @@
 #include "model/reference.h"
 
 #include "arch/base/float16.h"
+#include "arch/base/quantised.h"
 #include "model/reference_table.h"
 
 namespace bareflow {
@@ -19,6 +20,18 @@ void copy_row(float* row, const void* data, size_t first, size_t stride, size_t 
     }
 }
 
+/// Exact: a scale of 11 bits times a value of 8 fits in a float.
+template <typename Panel>
+void dequantise_row(float* row, const TensorView& table, size_t index) {
+    const size_t groups = table.columns / kGroup;
+    const Panel* panel = static_cast<const Panel*>(table.data) + index / kPanelRows * groups;
+    const size_t output = index % kPanelRows;
+    for (size_t k = 0; k < table.columns; ++k) {
+        const Panel& group = panel[k / kGroup];
+        row[k] = static_cast<float>(value_at(group, output, k % kGroup)) * f32_from_f16(group.scales[output]);
+    }
+}
+
 class ReferenceOperators final : public Operators {
  public:
     constexpr ReferenceOperators(NumericClass numerics, const ReferenceKernels& kernels)
@@ -27,6 +40,8 @@ class ReferenceOperators final : public Operators {
     NumericClass numeric_class() const override { return numerics_; }
 
     void embed(float* row, const TensorView& table, uint32_t token) override {
+        if (table.type == ElementType::kQ8_0) return dequantise_row<Q8Panel>(row, table, token);
+        if (table.type == ElementType::kQ4_0) return dequantise_row<Q4Panel>(row, table, token);
         const size_t columns = table.columns;
         const bool panels = table.layout == Layout::kPanels16;
         const size_t first =
@@ -109,6 +124,8 @@ Result<Operators*> reference_operators(NumericClass numerics, const CpuFeatures&
     }
     return &fma_operators;
 }
+
+void quantise_input(Q8Group* to, const float* x, size_t k) { kMulAddKernels.quantise(to, x, k); }
 
 float reference_exp(NumericClass numerics, float x) {
     return numerics == NumericClass::kFma ? kFmaKernels.exp(x) : kMulAddKernels.exp(x);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "arch/base/cpu_features.h"
+#include "arch/base/quantised.h"
 #include "arch/base/result.h"
 #include "model/operators.h"
 
@@ -12,6 +13,11 @@ namespace bareflow {
 /// The reference for a numeric class. kFma needs a CPU with FMA (its multiply-adds are the vfmadd
 /// instruction); on another CPU it is an error that says so. The object is static and has no state.
 Result<Operators*> reference_operators(NumericClass numerics, const CpuFeatures& cpu);
+
+/// x as quantised weights meet it, on any CPU. to: (k / 32), x: (k), k a multiple of 32. Each group of 32 with `largest`
+/// the largest magnitude: scale = largest / 127, q = x * (1 / scale) to the nearest whole number, ties to even, within
+/// ±127 (a NaN becomes -127). A group whose largest is below 2^-100 is all zeros.
+void quantise_input(Q8Group* to, const float* x, size_t k);
 
 /// e^x by the contract's polynomial in either class, as SiLU and softmax use it. Exactly 1 at 0. The relative
 /// error is at most kExpMaxRelativeError from kExpLowestNormal to kExpHighestFinite. Below, the result goes

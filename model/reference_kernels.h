@@ -10,6 +10,7 @@
 
 #include "arch/base/exponential.h"
 #include "arch/base/float16.h"
+#include "model/quantised_kernels.h"
 #include "model/reference_table.h"
 
 namespace bareflow {
@@ -83,10 +84,15 @@ void sum_panel(float* sums, const TensorView& w, size_t first, size_t count, con
 /// `count` count.
 template <typename Numerics>
 void sum_panel(float* sums, const TensorView& w, size_t first, size_t count, const float* x) {
-    if (w.type == ElementType::kF32) {
-        sum_panel<Numerics, float>(sums, w, first, count, x);
-    } else {
-        sum_panel<Numerics, uint16_t>(sums, w, first, count, x);
+    switch (w.type) {
+        case ElementType::kF32:
+            return sum_panel<Numerics, float>(sums, w, first, count, x);
+        case ElementType::kF16:
+            return sum_panel<Numerics, uint16_t>(sums, w, first, count, x);
+        case ElementType::kQ8_0:
+            return sum_quantised_panel<Q8Panel>(sums, w, first, x);
+        case ElementType::kQ4_0:
+            return sum_quantised_panel<Q4Panel>(sums, w, first, x);
     }
 }
 
@@ -226,7 +232,8 @@ constexpr ReferenceKernels make_kernels() {
             .softmax = softmax<Numerics>,
             .matvec = matvec<Numerics>,
             .project_add = project_add<Numerics>,
-            .gate_up = gate_up<Numerics>};
+            .gate_up = gate_up<Numerics>,
+            .quantise = quantise};
 }
 
 }  // namespace

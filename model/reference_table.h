@@ -5,6 +5,7 @@
 
 #include <cstddef>
 
+#include "arch/base/quantised.h"
 #include "arch/base/tensor.h"
 
 namespace bareflow {
@@ -31,6 +32,8 @@ struct ReferenceKernels {
     void (*project_add)(float* y, const TensorView& w, const float* x);
     /// h = silu(Wg x) * (Wu x). h: (rows), x: (columns).
     void (*gate_up)(float* h, const TensorView& gate, const TensorView& up, const float* x);
+    /// What quantised weights meet in place of x. to: (k / 32), x: (k), k a multiple of 32.
+    void (*quantise)(Q8Group* to, const float* x, size_t k);
 };
 
 /// Every multiply-add is one fma instruction: call it only on a CPU that has FMA.

@@ -339,7 +339,7 @@ Result<void> Loader::read_tensor(uint32_t index, const TensorEntry& entry) {
         return invalid("wllm: {}: layer is {}, which does not go with its kind and {} layers; {}",
                        what.view(), entry.layer, header_.num_layers, kAgain);
     }
-    if (entry.type > ElementType::kF16 || (is_norm(entry.kind) && entry.type != ElementType::kF32)) {
+    if (entry.type > ElementType::kQ4_0 || (is_norm(entry.kind) && entry.type != ElementType::kF32)) {
         return Error::make(ErrorCode::kUnsupported, "wllm: {}: element type {} cannot be read here; {}",
                            what.view(), entry.type, kAgain);
     }
@@ -353,6 +353,11 @@ Result<void> Loader::read_tensor(uint32_t index, const TensorEntry& entry) {
     }
     if (entry.reserved != 0) {
         return invalid("wllm: {}: reserved is {:x}, must be 0; {}", what.view(), entry.reserved, kAgain);
+    }
+    if (!can_store(entry.type, entry.layout, entry.columns)) {
+        return invalid("wllm: {}: {} needs panels16 and a multiple of {} columns, not {} and {}; {}",
+                       what.view(), name_of(entry.type), kGroup, name_of(entry.layout), entry.columns,
+                       kAgain);
     }
     // Rows and columns are at most kMaxDimension by now: no product overflows.
     const TensorView view{nullptr, entry.rows, entry.columns, entry.type, entry.layout};

@@ -76,19 +76,19 @@ static_assert(sizeof(Plan) == 8);
 struct ProjectArguments {
     float* y;                   // (m, n)
     const void* w;              // (n, k) in panels
-    const float* x;             // (m, k)
+    const void* x;              // (m, k) floats, or where weights are quantised (m, k / 32) Q8Groups
     uint64_t* index = nullptr;  // Epilogue::kArgmax: where the index of the largest output goes
 };
 struct QkvArguments {
     float *q, *k, *v;                 // (n), (kv_n), (kv_n)
     const void *query, *key, *value;  // (n, k), (kv_n, k), (kv_n, k) in panels
-    const float* x;                   // (k)
+    const void* x;                    // (k), as ProjectArguments has it
     const float *cos, *sin;           // (head_size / 2)
 };
 struct GateUpArguments {
     float* h;               // (n)
     const void *gate, *up;  // (n, k) in panels
-    const float* x;         // (k)
+    const void* x;          // (m, k), as ProjectArguments has it
 };
 struct RmsNormArguments {
     float* y;             // (n)

@@ -42,6 +42,9 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
         all.push_back({&spec, option, all.size()});
     }
     app.add_option("--log", command_line.log, "write the log to FILE (default: nowhere)")->type_name("FILE");
+    app.add_option("--perplexity", command_line.perplexity,
+                   "tell how well the model foresees the text in FILE, and end")
+        ->type_name("FILE");
     app.add_option("--timeout", command_line.timeout_s,
                    "end with status 1 after S seconds; 0: never (default: 0)")
         ->type_name("S")
@@ -67,6 +70,10 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
             std::fprintf(stderr, "bareflow: %.*s\n", static_cast<int>(message.size()), message.data());
             return kUsageError;
         }
+    }
+    if (!command_line.perplexity.empty() && command_line.options.has_prompt) {
+        std::fprintf(stderr, "bareflow: --perplexity reads its text from FILE; leave out --prompt\n");
+        return kUsageError;
     }
     return kGoOn;
 }

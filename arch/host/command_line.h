@@ -11,6 +11,7 @@ namespace bareflow {
 struct HostCommandLine {
     Options options;         ///< views into `values`
     std::string log;         ///< --log; empty: none
+    std::string perplexity;  ///< --perplexity: a text file; empty: none, write stories
     uint32_t timeout_s = 0;  ///< --timeout; 0: none
     std::vector<std::string> values;
 

@@ -9,7 +9,10 @@
 #include "arch/host/command_line.h"
 #include "arch/host/host_platform.h"
 #include "arch/host/watchdog.h"
+#include "arch/routine_engine.h"
+#include "model/tools/files.h"
 #include "model/tools/open_model.h"
+#include "model/tools/perplexity.h"
 
 extern "C" const uint8_t bareflow_embedded_model[], bareflow_embedded_model_end[];
 
@@ -18,6 +21,37 @@ namespace {
 
 ByteSpan embedded_model() { return {bareflow_embedded_model, bareflow_embedded_model_end}; }
 
+/// --perplexity: loads the model, and tells on standard output how well it foresees the file.
+Result<void> tell_perplexity(Platform& platform, const Options& options, const std::string& file,
+                             const ModelImage& image) {
+    const MappedFile text = TRY(MappedFile::open(file));
+    const std::string_view words(reinterpret_cast<const char*>(text.bytes().data()), text.bytes().size());
+    RoutineEngine engine;
+    Operators* operators = TRY(engine.start(platform, options));
+    Allocator& allocator = platform.allocator();
+    const Weights weights = TRY(load_weights(image.image, allocator));
+    const Tokenizer tokenizer = TRY(Tokenizer::make(weights.tokenizer, allocator));
+    Transformer transformer = TRY(Transformer::model_init(weights, *operators, allocator, options.context));
+    const bool watched = isatty(STDERR_FILENO) != 0;
+    const auto progress = [&](const Perplexity& so_far, uint64_t total) {
+        constexpr uint64_t kEvery = 64;
+        if (watched && so_far.tokens % kEvery == 0)
+            std::fprintf(stderr, "\r%llu of %llu tokens, perplexity %.4f ", 0ULL + so_far.tokens,
+                         0ULL + total, so_far.value());
+    };
+    const Perplexity found = TRY(measure_perplexity(transformer, tokenizer, words, progress));
+    if (watched) std::fputs("\r\033[K", stderr);
+    platform.terminal().write(
+        FixedString<120>::formatted("perplexity {:.4} tokens {}\n", found.value(), found.tokens));
+    return {};
+}
+
+Result<void> work(const HostCommandLine& command_line, HostPlatform& platform, const ModelImage& image) {
+    if (!command_line.perplexity.empty())
+        return tell_perplexity(platform, command_line.options, command_line.perplexity, image);
+    return boot_main(platform, command_line.options, {&image, 1});
+}
+
 Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
     const Options& options = command_line.options;
     if (!command_line.log.empty()) TRY(platform.open_log(command_line.log));
@@ -25,13 +59,13 @@ Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
         if (!options.tokenizer.empty())
             return invalid("-z is the tokenizer of a model file; give that with -m");
         const ModelImage embedded{"embedded", "bareflow-stories", embedded_model()};
-        return boot_main(platform, options, {&embedded, 1});
+        return work(command_line, platform, embedded);
     }
     const std::string path(options.model);
     const MappedFile file = TRY(open_model(path, std::string(options.tokenizer), isatty(STDERR_FILENO)));
     const std::string name = base_name(path);
     const ModelImage given{"file", name, file.bytes()};
-    return boot_main(platform, options, {&given, 1});
+    return work(command_line, platform, given);
 }
 
 }  // namespace

@@ -112,7 +112,7 @@ Result<std::vector<RoutineKey>> keys_of_model(const std::string& path, NumericCl
     const size_t skip = (CodePages::kPageSize - start % CodePages::kPageSize) % CodePages::kPageSize;
     RoutineCache cache(maker, probe, log);
     TRY(cache.initialise(buffer.span().subspan(skip, kArena), pages, allocator));
-    RoutineOperators operators(cache, reference, isa);
+    RoutineOperators operators(cache, reference, isa, allocator);
     // One token at the first position asks for everything.
     Transformer transformer = TRY(Transformer::model_init(weights, operators, allocator, 1));
     const Logits logits = transformer.model_forward(0, 0);

@@ -77,24 +77,53 @@ class Operands {
         buffers_.push_back(std::move(buffer));
         return values;
     }
+    /// x as routines of the key want it.
+    Result<const void*> input(const RoutineKey& key) {
+        const size_t count = size_t{key.m} * key.k;
+        const float* x = TRY(floats(count));
+        if (!is_quantised(key.type)) return static_cast<const void*>(x);
+        Buffer<uint8_t> groups =
+            TRY(Buffer<uint8_t>::make(allocator(), count / kGroup * sizeof(Q8Group), "quantised input"));
+        quantise_input(reinterpret_cast<Q8Group*>(groups.data()), x, count);
+        buffers_.push_back(std::move(groups));
+        return static_cast<const void*>(buffers_.back().data());
+    }
     Result<uint64_t*> index() {
         return reinterpret_cast<uint64_t*>(TRY(floats(sizeof(uint64_t) / sizeof(float))));
     }
     /// Weights repeat after some thousands, which no routine can notice.
-    Result<const void*> matrix(const RoutineKey& key, uint32_t rows) {
+    void fill_plain(ElementType type, Buffer<uint8_t>& buffer) {
         constexpr size_t kDifferent = 1 << 16;
-        const TensorView view{nullptr, rows, key.k, key.type, key.layout};
-        Buffer<uint8_t> buffer = TRY(Buffer<uint8_t>::make(allocator(), view.bytes(), "weights"));
-        const size_t unit = size_of(key.type), different = std::min(kDifferent, view.bytes() / unit);
+        const size_t unit = size_of(type), size = buffer.size(),
+                     different = std::min(kDifferent, size / unit);
         for (size_t i = 0; i < different; ++i) {
             const float value = uniform_(random_);
             const uint16_t half = f16_from_f32(value);
-            const void* from = key.type == ElementType::kF16 ? static_cast<const void*>(&half) : &value;
+            const void* from = type == ElementType::kF16 ? static_cast<const void*>(&half) : &value;
             __builtin_memcpy(buffer.data() + i * unit, from, unit);
         }
-        for (size_t at = different * unit; at < view.bytes(); at += different * unit) {
-            __builtin_memcpy(buffer.data() + at, buffer.data(),
-                             std::min(different * unit, view.bytes() - at));
+        for (size_t at = different * unit; at < size; at += different * unit) {
+            __builtin_memcpy(buffer.data() + at, buffer.data(), std::min(different * unit, size - at));
+        }
+    }
+    /// Any bytes are weights; the scales are chosen.
+    void fill_panels(ElementType type, Buffer<uint8_t>& buffer) {
+        const size_t panel = kPanelRows * row_bytes(type, kGroup);
+        for (size_t at = 0; at < buffer.size(); ++at) buffer[at] = static_cast<uint8_t>(random_());
+        for (size_t at = 0; at < buffer.size(); at += panel) {
+            for (size_t output = 0; output < kPanelRows; ++output) {
+                const uint16_t scale = f16_from_f32(uniform_(random_));
+                __builtin_memcpy(buffer.data() + at + output * sizeof scale, &scale, sizeof scale);
+            }
+        }
+    }
+    Result<const void*> matrix(const RoutineKey& key, uint32_t rows) {
+        const TensorView view{nullptr, rows, key.k, key.type, key.layout};
+        Buffer<uint8_t> buffer = TRY(Buffer<uint8_t>::make(allocator(), view.bytes(), "weights"));
+        if (is_quantised(key.type)) {
+            fill_panels(key.type, buffer);
+        } else {
+            fill_plain(key.type, buffer);
         }
         bytes += static_cast<double>(view.bytes());
         buffers_.push_back(std::move(buffer));
@@ -116,21 +145,21 @@ Result<void> Operands::fill(const RoutineKey& key) {
     switch (key.operation) {
         case Operation::kProject: {
             const size_t outputs = size_t{key.m} * key.n;
-            arguments_.project = {TRY(floats(outputs)), TRY(matrix(key, key.n)),
-                                  TRY(floats(size_t{key.m} * key.k)), TRY(index())};
+            arguments_.project = {TRY(floats(outputs)), TRY(matrix(key, key.n)), TRY(input(key)),
+                                  TRY(index())};
             flops = 2 * m * n * k;
             return {};
         }
         case Operation::kGateUp:
             arguments_.gate_up = {TRY(floats(size_t{key.m} * key.n)), TRY(matrix(key, key.n)),
-                                  TRY(matrix(key, key.n)), TRY(floats(size_t{key.m} * key.k))};
+                                  TRY(matrix(key, key.n)), TRY(input(key))};
             flops = 4 * m * n * k;
             return {};
         case Operation::kQkv:
             arguments_.qkv = {
                 TRY(floats(key.n)),      TRY(floats(key.kv_n)),          TRY(floats(key.kv_n)),
                 TRY(matrix(key, key.n)), TRY(matrix(key, key.kv_n)),     TRY(matrix(key, key.kv_n)),
-                TRY(floats(key.k)),      TRY(floats(key.head_size / 2)), TRY(floats(key.head_size / 2))};
+                TRY(input(key)),         TRY(floats(key.head_size / 2)), TRY(floats(key.head_size / 2))};
             flops = 2 * (n + 2.0 * key.kv_n) * k;
             return {};
         case Operation::kRmsNorm:

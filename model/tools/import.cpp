@@ -65,6 +65,8 @@ Result<void> read_back(int fd, ImportSummary& summary) {
 Result<bool> is_wllm(const std::string& path) { return TRY(magic_of(path)) == wllm::kMagic; }
 
 Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
+    if (request.layout == Layout::kRowMajor && request.types.any_quantised())
+        return invalid("rows (--layout) hold f32 and f16 only; quantised weights lie in panels16");
     const std::unique_ptr<ModelSource> model = TRY(open_model(request.model));
     const ModelConfig& config = model->config();
     ImportSummary summary{.source_format = std::string(model->format()), .tokenizer = {}, .config = config};
@@ -97,13 +99,13 @@ Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
     if (!is_utf8(chat_template)) return invalid("the chat template's name is not UTF-8; write it so");
 
     FileWriter writer(fd, "the new .wllm");
-    TRY(write_wllm({.model = *model,
-                    .vocabulary = *vocabulary,
-                    .chat_template = chat_template,
-                    .provenance = provenance,
-                    .type = request.type,
-                    .layout = request.layout},
-                   writer));
+    summary.tensors = TRY(write_wllm({.model = *model,
+                                      .vocabulary = *vocabulary,
+                                      .chat_template = chat_template,
+                                      .provenance = provenance,
+                                      .types = request.types,
+                                      .layout = request.layout},
+                                     writer));
     TRY(read_back(fd, summary));
     return summary;
 }

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "arch/base/result.h"
 #include "arch/base/tensor.h"
+#include "model/tools/storage.h"
 #include "model/weights.h"
 
 namespace bareflow {
@@ -14,7 +16,7 @@ struct ImportRequest {
     std::string model;          ///< a llama2.c .bin
     std::string tokenizer;      ///< its tokenizer.bin; empty: the one beside it (find_llama2c_tokenizer)
     std::string chat_template;  ///< empty: the model's own, else "plain"
-    ElementType type = ElementType::kF32;
+    TensorTypes types = {};
     Layout layout = Layout::kPanels16;
 };
 
@@ -27,6 +29,7 @@ struct ImportSummary {
     uint64_t weight_bytes = 0;
     uint64_t file_size = 0;
     uint32_t hash = 0;  ///< header CRC-32C
+    std::vector<TensorReport> tensors = {};
 };
 
 /// Whether a file is one that load_weights() reads as it is.

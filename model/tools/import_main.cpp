@@ -14,6 +14,7 @@ constexpr int kOk = 0, kFailed = 1, kUsage = 2;
 struct Arguments {
     ImportRequest request;
     std::string type = "f32", layout = "panels16";
+    std::vector<std::string> overrides;
     std::string output;
     std::string inspect;
 };
@@ -26,9 +27,15 @@ void declare(CLI::App& app, Arguments& arguments) {
                        "its tokenizer.bin; default: NAME.tokenizer.bin, else the one beside it that fits");
     auto* output =
         app.add_option("-o,--output", arguments.output, "the .wllm to write; replaced if it is there");
-    app.add_option("--type", arguments.type, "how weights are stored; norms are f32 always")
-        ->check(CLI::IsMember({"f32", "f16"}))
-        ->option_text("f32|f16 [f32]");
+    app.add_option(
+           "--quant,--type", arguments.type,
+           "how weights are stored; norms are f32 always, and q8_0 and q4_0 leave f16 what has no multiple "
+           "of 32 columns")
+        ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}))
+        ->option_text("f32|f16|q8_0|q4_0 [f32]");
+    app.add_option("--tensor", arguments.overrides,
+                   "how this matrix is stored, as in down=f16, or in one layer, down.3=f16; may be repeated")
+        ->option_text("TENSOR=TYPE");
     app.add_option("--layout", arguments.layout, "how matrices lie: rows, or panels of 16 rows")
         ->check(CLI::IsMember({"rows", "panels16"}))
         ->option_text("rows|panels16 [panels16]");
@@ -58,6 +65,32 @@ void print_summary(const ImportSummary& summary, const Arguments& arguments) {
               << " pieces; hash " << FixedString<8>::formatted("{:08x}", summary.hash).view() << '\n';
 }
 
+Result<TensorTypes> types_of(const Arguments& arguments) {
+    TensorTypes types{.all = TRY(parse_type(arguments.type)), .overrides = {}};
+    for (const std::string& text : arguments.overrides) types.overrides.push_back(TRY(parse_override(text)));
+    return types;
+}
+
+/// What storing each matrix cost; of interest where it is more than a rounding to f16.
+void print_errors(const std::vector<TensorReport>& tensors) {
+    std::cout << "error of each tensor, relative to its weights: root mean square, and largest\n";
+    for (const TensorReport& tensor : tensors) {
+        if (is_norm(tensor.name.kind)) continue;
+        const auto layer = tensor.name.layer == wllm::kNoLayer
+                               ? FixedString<12>("-")
+                               : FixedString<12>::formatted("{}", tensor.name.layer);
+        std::cout << FixedString<200>::formatted(
+                         "  {:<9} {:>5} {:<4} {:>7} x {:>7}  rms {:.6}  largest {:.6}",
+                         wllm::name_of(tensor.name.kind), layer, name_of(tensor.stored), tensor.rows,
+                         tensor.columns, tensor.rms, tensor.largest)
+                         .view();
+        if (tensor.stored != tensor.wanted) {
+            std::cout << "  not " << name_of(tensor.wanted) << ": its columns are no multiple of " << kGroup;
+        }
+        std::cout << '\n';
+    }
+}
+
 int run(int argc, char** argv) {
     CLI::App app("Makes a .wllm, which BareFlow runs, from a llama2.c model.", "bareflow-import");
     Arguments arguments;
@@ -69,7 +102,12 @@ int run(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         return app.exit(error, std::cout, std::cerr) == 0 ? kOk : kUsage;
     }
-    arguments.request.type = arguments.type == "f16" ? ElementType::kF16 : ElementType::kF32;
+    if (const auto types = types_of(arguments); types.ok()) {
+        arguments.request.types = types.value();
+    } else {
+        report(types.error());
+        return kUsage;
+    }
     arguments.request.layout = arguments.layout == "rows" ? Layout::kRowMajor : Layout::kPanels16;
     if (!arguments.inspect.empty()) {
         const auto shown = inspect_wllm(arguments.inspect, std::cout);
@@ -78,6 +116,7 @@ int run(int argc, char** argv) {
     const auto summary = import_model(arguments.request, arguments.output);
     if (!summary.ok()) return report(summary.error());
     print_summary(summary.value(), arguments);
+    if (arguments.request.types.any_quantised()) print_errors(summary.value().tensors);
     return kOk;
 }
 

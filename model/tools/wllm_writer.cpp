@@ -1,11 +1,13 @@
 #include "model/tools/wllm_writer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include "arch/base/crc32c.h"
 #include "arch/base/float16.h"
+#include "model/tools/quantise.h"
 
 namespace bareflow {
 namespace {
@@ -61,6 +63,23 @@ Bytes tokenizer_section(const Vocabulary& vocabulary) {
     return section;
 }
 
+/// Sums up how far what is stored lies from the weights.
+class StorageError {
+ public:
+    void include(float weight, float stored) {
+        const double value = weight, error = double{stored} - value;
+        squares_ += value * value;
+        error_squares_ += error * error;
+        largest_ = std::max(largest_, std::abs(value));
+        largest_error_ = std::max(largest_error_, std::abs(error));
+    }
+    double rms() const { return squares_ == 0 ? 0 : std::sqrt(error_squares_ / squares_); }
+    double largest() const { return largest_ == 0 ? 0 : largest_error_ / largest_; }
+
+ private:
+    double squares_ = 0, error_squares_ = 0, largest_ = 0, largest_error_ = 0;
+};
+
 /// Writes the pieces in the order of the file. Tensors come last and are written first: the directory needs their
 /// CRCs, the section table the directory's, the header the table's.
 class WllmWriter {
@@ -68,10 +87,11 @@ class WllmWriter {
     WllmWriter(const WllmContents& contents, FileWriter& file)
         : contents_(contents), config_(contents.model.config()), file_(file) {}
 
-    Result<void> write() {
+    Result<std::vector<TensorReport>> write() {
         lay_out();
         TRY(file_.reset(file_size_));
-        for (TensorEntry& entry : tensors_) TRY(write_tensor(entry));
+        std::vector<TensorReport> reports;
+        for (TensorEntry& entry : tensors_) reports.push_back(TRY(write_tensor(entry)));
         const ByteSpan directory = bytes_of(tensors_);
         payloads_[0].assign(directory.begin(), directory.end());
         for (size_t i = 0; i < sections_.size(); ++i) {
@@ -79,15 +99,16 @@ class WllmWriter {
             TRY(file_.write_at(sections_[i].offset, payloads_[i]));
         }
         TRY(file_.write_at(sizeof(wllm::WeightHeader), bytes_of(sections_)));
-        return write_header();
+        TRY(write_header());
+        return reports;
     }
 
  private:
     void lay_out();
     uint64_t add_section(SectionKind kind, uint64_t offset, Bytes payload);
-    Result<void> write_tensor(TensorEntry& entry);
+    Result<TensorReport> write_tensor(TensorEntry& entry);
     Result<void> pack(const TensorEntry& entry, uint32_t first_row, std::span<const float> rows,
-                      Bytes& packed) const;
+                      Bytes& packed, StorageError& error) const;
     Result<void> write_header();
 
     const WllmContents& contents_;
@@ -116,12 +137,15 @@ void WllmWriter::lay_out() {
     for (uint32_t i = 0; i < count; ++i) {
         const TensorName name = nth_tensor(config_, i);
         const TensorShape shape = shape_of(config_, name.kind);
-        const bool norm = is_norm(name.kind);
+        const ElementType type = contents_.types.stored(name, shape.columns);
+        const Layout layout = is_norm(name.kind)   ? Layout::kRowMajor
+                              : is_quantised(type) ? Layout::kPanels16
+                                                   : contents_.layout;
         TensorEntry entry{
             .kind = name.kind,
             .layer = name.layer,
-            .type = norm ? ElementType::kF32 : contents_.type,
-            .layout = norm ? Layout::kRowMajor : contents_.layout,
+            .type = type,
+            .layout = layout,
             .rows = shape.rows,
             .columns = shape.columns,
             .crc32c = 0,
@@ -144,55 +168,92 @@ uint64_t WllmWriter::add_section(SectionKind kind, uint64_t offset, Bytes payloa
     return sections_.back().offset + sections_.back().size;
 }
 
-Result<void> WllmWriter::write_tensor(TensorEntry& entry) {
+Result<TensorReport> WllmWriter::write_tensor(TensorEntry& entry) {
     // Whole panels at a time, and about this many values, so that norms are not read number by number.
     constexpr uint32_t kValuesAtATime = 1u << 16;
     const uint32_t panels = std::max<uint32_t>(1, kValuesAtATime / kPanelRows / entry.columns);
     const uint32_t step = panels * static_cast<uint32_t>(kPanelRows);
     std::vector<float> rows;
     Bytes packed;
+    StorageError error;
+    const TensorName name{entry.kind, entry.layer};
     uint64_t offset = entry.offset;
     for (uint32_t first = 0; first < entry.rows; first += step) {
         const uint32_t count = std::min(step, entry.rows - first);
         rows.resize(size_t{count} * entry.columns);
-        TRY(contents_.model.read_rows({entry.kind, entry.layer}, first, count, rows));
-        TRY(pack(entry, first, rows, packed));
+        TRY(contents_.model.read_rows(name, first, count, rows));
+        TRY(pack(entry, first, rows, packed, error));
         entry.crc32c = crc32c(packed, entry.crc32c);
         TRY(file_.write_at(offset, packed));
         offset += packed.size();
     }
-    return {};
+    return TensorReport{.name = name,
+                        .rows = entry.rows,
+                        .columns = entry.columns,
+                        .wanted = contents_.types.wanted(name),
+                        .stored = entry.type,
+                        .rms = error.rms(),
+                        .largest = error.largest()};
+}
+
+/// Element (n, k) of packed rows that are not quantised.
+size_t index_in(Layout layout, size_t columns, size_t n, size_t k) {
+    if (layout == Layout::kRowMajor) return n * columns + k;
+    return n / kPanelRows * kPanelRows * columns + k * kPanelRows + n % kPanelRows;
+}
+
+void pack_plain(const TensorEntry& entry, std::span<const float> rows, Bytes& packed) {
+    const size_t columns = entry.columns;
+    for (size_t i = 0; i < rows.size(); ++i) {
+        const size_t index = index_in(entry.layout, columns, i / columns, i % columns);
+        const uint16_t half = f16_from_f32(rows[i]);
+        if (entry.type == ElementType::kF32) {
+            __builtin_memcpy(packed.data() + index * sizeof(float), &rows[i], sizeof(float));
+        } else {
+            __builtin_memcpy(packed.data() + index * sizeof half, &half, sizeof half);
+        }
+    }
+}
+
+/// What element (n, k) of packed rows is worth.
+float stored_value(const TensorEntry& entry, const Bytes& packed, size_t n, size_t k) {
+    if (is_quantised(entry.type)) return dequantised(entry.type, packed.data(), entry.columns, n, k);
+    const size_t index = index_in(entry.layout, entry.columns, n, k);
+    if (entry.type == ElementType::kF16) {
+        uint16_t half = 0;
+        __builtin_memcpy(&half, packed.data() + index * sizeof half, sizeof half);
+        return f32_from_f16(half);
+    }
+    float value = 0;
+    __builtin_memcpy(&value, packed.data() + index * sizeof value, sizeof value);
+    return value;
+}
+
+Error unfit(const TensorEntry& entry, size_t row, size_t column, float value) {
+    const bool finite = std::isfinite(value);
+    return invalid("{}{}, row {}, column {}: {} in {}; {}", wllm::name_of(entry.kind),
+                   entry.layer == wllm::kNoLayer ? FixedString<24>()
+                                                 : FixedString<24>::formatted(" of layer {}", entry.layer),
+                   row, column, finite ? "a weight too large" : "a weight not finite", name_of(entry.type),
+                   finite ? "use --quant f32" : "the model is damaged");
 }
 
 /// Some rows of a tensor, beginning with a whole panel, as they lie in the file: `packed` is resized to fit.
 Result<void> WllmWriter::pack(const TensorEntry& entry, uint32_t first_row, std::span<const float> rows,
-                              Bytes& packed) const {
+                              Bytes& packed, StorageError& error) const {
     const size_t columns = entry.columns;
     TensorView view = view_of(entry);
     view.rows = static_cast<uint32_t>(rows.size() / columns);
     packed.assign(view.bytes(), 0);
-    for (size_t n = 0; n < view.rows; ++n) {
-        for (size_t k = 0; k < columns; ++k) {
-            const float value = rows[n * columns + k];
-            const size_t index = entry.layout == Layout::kRowMajor ? n * columns + k
-                                                                   : n / kPanelRows * kPanelRows * columns +
-                                                                         k * kPanelRows + n % kPanelRows;
-            const uint16_t half = f16_from_f32(value);
-            const float stored = entry.type == ElementType::kF32 ? value : f32_from_f16(half);
-            if (!std::isfinite(stored)) {
-                return invalid(
-                    "{}{}, row {}, column {}: {} in {}; {}", wllm::name_of(entry.kind),
-                    entry.layer == wllm::kNoLayer ? FixedString<24>()
-                                                  : FixedString<24>::formatted(" of layer {}", entry.layer),
-                    first_row + n, k, std::isfinite(value) ? "a weight too large" : "a weight not finite",
-                    name_of(entry.type), std::isfinite(value) ? "use --type f32" : "the model is damaged");
-            }
-            if (entry.type == ElementType::kF32) {
-                __builtin_memcpy(packed.data() + index * sizeof value, &value, sizeof value);
-            } else {
-                __builtin_memcpy(packed.data() + index * sizeof half, &half, sizeof half);
-            }
-        }
+    for (size_t i = 0; i < rows.size(); ++i) {
+        if (!std::isfinite(rows[i])) return unfit(entry, first_row + i / columns, i % columns, rows[i]);
+    }
+    is_quantised(entry.type) ? pack_quantised(entry.type, rows, columns, packed)
+                             : pack_plain(entry, rows, packed);
+    for (size_t i = 0; i < rows.size(); ++i) {
+        const float stored = stored_value(entry, packed, i / columns, i % columns);
+        if (!std::isfinite(stored)) return unfit(entry, first_row + i / columns, i % columns, rows[i]);
+        error.include(rows[i], stored);
     }
     return {};
 }
@@ -231,7 +292,7 @@ Result<void> WllmWriter::write_header() {
 
 }  // namespace
 
-Result<void> write_wllm(const WllmContents& contents, FileWriter& file) {
+Result<std::vector<TensorReport>> write_wllm(const WllmContents& contents, FileWriter& file) {
     return WllmWriter(contents, file).write();
 }
 

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "arch/base/result.h"
 #include "arch/base/tensor.h"
 #include "model/tools/files.h"
 #include "model/tools/model_source.h"
+#include "model/tools/storage.h"
 
 namespace bareflow {
 
@@ -17,11 +19,13 @@ struct WllmContents {
     const Vocabulary& vocabulary;
     std::string_view chat_template;  ///< not empty
     std::string_view provenance;     ///< `key=value` lines; not empty
-    ElementType type;                ///< of the matrices; norms are f32
-    Layout layout;                   ///< of the matrices, the embedding too; norms are row-major
+    TensorTypes types;
+    Layout
+        layout;  ///< of the matrices, the embedding too, but not of quantised ones: panels; norms are row-major
 };
 
-/// Writes the whole file. A weight that is not finite, or would not be in f16, is an error that names it.
-Result<void> write_wllm(const WllmContents& contents, FileWriter& file);
+/// Writes the whole file; what that made of each tensor. A weight that is not finite, or would not be as stored, is an
+/// error that names it.
+Result<std::vector<TensorReport>> write_wllm(const WllmContents& contents, FileWriter& file);
 
 }  // namespace bareflow

@@ -1,7 +1,9 @@
 // Vector instructions, as far as routines use them, in plain C++ (Intel SDM 2). Legacy, VEX and EVEX forms share a
 // handler: a legacy instruction's first source is its destination.
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 
 #include "arch/base/float16.h"
@@ -131,6 +133,94 @@ void halves_to_floats(M& m, const I& i) {
             as_bits(f32_from_f16(static_cast<uint16_t>(halves.lanes[lane / 2] >> (lane % 2 * 16))));
     }
     m.set_vector(i, 0, result, lanes);
+}
+
+// ---------------------------------------------------------------- bytes and words, as quantised weights want them
+template <typename T>
+T part(uint32_t lane, unsigned index) {
+    return static_cast<T>(lane >> (index * 8 * sizeof(T)));
+}
+/// Result lane = the words of each half, by a function of both sources' lanes and the half.
+template <int32_t (*kWord)(uint32_t, uint32_t, unsigned)>
+uint32_t two_words(uint32_t a, uint32_t b) {
+    return (static_cast<uint32_t>(kWord(a, b, 0)) & 0xFFFF) | static_cast<uint32_t>(kWord(a, b, 1)) << 16;
+}
+/// pmaddubsw: bytes of a have no sign, those of b have; the sum saturates.
+int32_t multiply_bytes(uint32_t a, uint32_t b, unsigned word) {
+    int32_t sum = 0;
+    for (unsigned i = 2 * word; i < 2 * word + 2; ++i)
+        sum += int32_t{part<uint8_t>(a, i)} * int32_t{part<int8_t>(b, i)};
+    return std::clamp(sum, int32_t{INT16_MIN}, int32_t{INT16_MAX});
+}
+int32_t add_words(uint32_t a, uint32_t b, unsigned word) {
+    return int32_t{part<int16_t>(a, word)} + int32_t{part<int16_t>(b, word)};
+}
+constexpr Binary kMultiplyWords = [](uint32_t a, uint32_t b) {
+    uint32_t sum = 0;  // wraps where all four are -32768
+    for (unsigned i = 0; i < 2; ++i)
+        sum += static_cast<uint32_t>(int32_t{part<int16_t>(a, i)} * int32_t{part<int16_t>(b, i)});
+    return sum;
+};
+/// psignb: a, -a or 0 as b says.
+constexpr Binary kSignBytes = [](uint32_t a, uint32_t b) {
+    uint32_t result = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+        const int sign = (part<int8_t>(b, i) > 0) - (part<int8_t>(b, i) < 0);
+        result |= (static_cast<uint32_t>(part<int8_t>(a, i) * sign) & 0xFF) << (8 * i);
+    }
+    return result;
+};
+constexpr Binary kSubtractInteger = [](uint32_t a, uint32_t b) { return a - b; };
+
+using Unary = uint32_t (*)(uint32_t);
+template <Unary kOperation>
+void each_lane(M& m, const I& i) {
+    const unsigned lanes = lanes_of(i);
+    VectorValue value = m.vector(i, 1, lanes);
+    for (unsigned lane = 0; lane < lanes; ++lane) value.lanes[lane] = kOperation(value.lanes[lane]);
+    m.set_vector(i, 0, value, lanes);
+}
+constexpr Unary kMagnitudeOfBytes = [](uint32_t a) {
+    uint32_t result = 0;
+    for (unsigned i = 0; i < 4; ++i)
+        result |= (static_cast<uint32_t>(std::abs(int{part<int8_t>(a, i)})) & 0xFF) << (8 * i);
+    return result;
+};
+/// Exact: the dots of a group are below 2^24.
+constexpr Unary kToFloat = [](uint32_t a) { return as_bits(static_cast<float>(static_cast<int32_t>(a))); };
+
+/// psrlw and psraw by an immediate.
+template <bool kSigned>
+void shift_words_right(M& m, const I& i) {
+    const unsigned lanes = lanes_of(i), bits = i.immediate();
+    VectorValue value = m.vector(i, first_source(i), lanes);
+    for (unsigned lane = 0; lane < lanes; ++lane) {
+        uint32_t result = 0;
+        for (unsigned word = 0; word < 2; ++word) {
+            const int32_t from = kSigned ? int32_t{part<int16_t>(value.lanes[lane], word)}
+                                         : int32_t{part<uint16_t>(value.lanes[lane], word)};
+            const int32_t shifted = bits < 16 ? from >> bits : kSigned && from < 0 ? -1 : 0;
+            result |= (static_cast<uint32_t>(shifted) & 0xFFFF) << (16 * word);
+        }
+        value.lanes[lane] = result;
+    }
+    m.set_vector(i, 0, value, lanes);
+}
+/// punpcklbw (kUpper false), punpckhbw: bytes of both sources take turns.
+template <bool kUpper>
+void interleave_bytes(M& m, const I& i) {
+    if (!i.legacy()) throw Violation("punpcklbw and punpckhbw are simulated in their legacy form only");
+    const VectorValue a = m.vector(i, 0, 4), b = m.vector(i, 1, 4);
+    VectorValue result;
+    for (unsigned lane = 0; lane < 4; ++lane) {
+        const unsigned from = lane / 2 + (kUpper ? 2 : 0), first = lane % 2 * 2;
+        result.known |= ((a.known & b.known) >> from & 1) << lane;
+        for (unsigned byte = 0; byte < 2; ++byte) {
+            result.lanes[lane] |= uint32_t{part<uint8_t>(a.lanes[from], first + byte)} << (16 * byte);
+            result.lanes[lane] |= uint32_t{part<uint8_t>(b.lanes[from], first + byte)} << (16 * byte + 8);
+        }
+    }
+    m.set_vector(i, 0, result, 4);
 }
 
 // ---------------------------------------------------------------- moves
@@ -310,6 +400,17 @@ const std::map<ZydisMnemonic, Handler>& handlers() {
         LEGACY_AND_VEX(PADDD, packed<kAddInteger>),
         LEGACY_AND_VEX(PCMPGTD, packed<kGreaterInteger>),
         LEGACY_AND_VEX(PSLLD, shift_left),
+        LEGACY_AND_VEX(PSUBD, packed<kSubtractInteger>),
+        LEGACY_AND_VEX(PADDW, packed<two_words<add_words>>),
+        LEGACY_AND_VEX(PMADDWD, packed<kMultiplyWords>),
+        LEGACY_AND_VEX(PMADDUBSW, packed<two_words<multiply_bytes>>),
+        LEGACY_AND_VEX(PSIGNB, packed<kSignBytes>),
+        LEGACY_AND_VEX(PABSB, each_lane<kMagnitudeOfBytes>),
+        LEGACY_AND_VEX(PSRLW, shift_words_right<false>),
+        LEGACY_AND_VEX(PSRAW, shift_words_right<true>),
+        {ZYDIS_MNEMONIC_PUNPCKLBW, interleave_bytes<false>},
+        {ZYDIS_MNEMONIC_PUNPCKHBW, interleave_bytes<true>},
+        LEGACY_AND_VEX(CVTDQ2PS, each_lane<kToFloat>),
         {ZYDIS_MNEMONIC_VFMADD132PS, fused_multiply_add<0, 2, 1>},
         {ZYDIS_MNEMONIC_VFMADD213PS, fused_multiply_add<1, 0, 2>},
         {ZYDIS_MNEMONIC_VFMADD231PS, fused_multiply_add<1, 2, 0>},

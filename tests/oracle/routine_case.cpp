@@ -38,7 +38,7 @@ const std::vector<CaseKind>& all_kinds() {
         };
         for (const Isa isa : {Isa::kSse2, Isa::kAvx2, Isa::kAvx512}) {
             for (const NumericClass numerics : {NumericClass::kFma, NumericClass::kMulAdd}) {
-                for (const ElementType type : {ElementType::kF32, ElementType::kF16}) {
+                for (const ElementType type : kElementTypes) {
                     add({Operation::kProject, numerics, isa, Epilogue::kStore, type});
                     add({Operation::kProject, numerics, isa, Epilogue::kAdd, type});
                     add({Operation::kProject, numerics, isa, Epilogue::kArgmax, type});
@@ -79,6 +79,7 @@ RoutineCase choose_case(x86::Chooser& choose, const CaseKind& kind, const CaseSi
         key.type = kind.type;
         key.layout = Layout::kPanels16;
         key.k = size(choose.one_in(2) ? sizes.k : 12);
+        if (is_quantised(key.type)) key.k = static_cast<uint32_t>(kGroup) * size(sizes.k / 8);
         const bool one_row = kind.operation == Operation::kQkv || kind.epilogue == Epilogue::kArgmax;
         if (!one_row && choose.one_in(2)) key.m = size(sizes.m);
     }

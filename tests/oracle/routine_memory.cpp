@@ -93,6 +93,19 @@ float* RoutineMemory::input(const char* name, size_t count, float scale) {
     std::memcpy(tensor.memory->data(), values, count * sizeof(float));
     return reinterpret_cast<float*>(tensor.memory->data());
 }
+RoutineMemory::ProductInput RoutineMemory::product_input(size_t count, float scale) {
+    if (!is_quantised(case_.key.type)) {
+        const float* x = input("x", count, scale);
+        return {{x, x + count}, x};
+    }
+    std::vector<float> floats(count);
+    for (float& value : floats) value = random_float(scale);
+    Tensor& tensor = add("x", Tensor::Use::kInput, count / kGroup * sizeof(Q8Group));
+    quantise_input(reinterpret_cast<Q8Group*>(tensor.before.data()), floats.data(), count);
+    tensor.wanted = tensor.before;
+    std::memcpy(tensor.memory->data(), tensor.before.data(), tensor.before.size());
+    return {std::move(floats), tensor.memory->data()};
+}
 float* RoutineMemory::output(const char* name, size_t count, bool added_to) {
     Tensor& tensor =
         add(name, added_to ? Tensor::Use::kAddedTo : Tensor::Use::kOutput, count * sizeof(float));
@@ -102,11 +115,24 @@ float* RoutineMemory::output(const char* name, size_t count, bool added_to) {
     tensor.wanted = tensor.before;
     return reinterpret_cast<float*>(tensor.memory->data());
 }
+/// Any bytes are weights, the extremes often among them; scales are small numbers, some of them subnormal, some zero.
+void RoutineMemory::fill_quantised(std::vector<uint8_t>& bytes) {
+    const size_t panel = kPanelRows * row_bytes(case_.key.type, kGroup);
+    for (uint8_t& byte : bytes)
+        byte = static_cast<uint8_t>(random() % 4 != 0 ? random() : 0x7F + random() % 3);
+    for (size_t at = 0; at < bytes.size(); at += panel) {
+        for (size_t output = 0; output < kPanelRows; ++output) {
+            const uint16_t scale = f16_from_f32(random_float(random() % 50 ? 0.1f : 0x1p-16f));
+            std::memcpy(bytes.data() + at + output * sizeof scale, &scale, sizeof scale);
+        }
+    }
+}
 /// (rows, k) in panels; rows that do not exist are zero.
 const void* RoutineMemory::matrix(const char* name, unsigned rows) {
     const TensorView shape = view(nullptr, rows);
     Tensor& tensor = add(name, Tensor::Use::kInput, shape.bytes());
-    for (size_t i = 0; i < shape.stored_rows() * shape.columns; ++i) {
+    if (is_quantised(shape.type)) fill_quantised(tensor.before);
+    for (size_t i = 0; !is_quantised(shape.type) && i < shape.stored_rows() * shape.columns; ++i) {
         const size_t row = i / (kPanelRows * shape.columns) * kPanelRows + i % kPanelRows;
         const float value = row < rows ? random_float(0.75f) : 0;
         if (case_.key.type == ElementType::kF32) {
@@ -142,42 +168,43 @@ void RoutineMemory::set_arguments(const T& arguments) {
 void RoutineMemory::make_project() {
     const RoutineKey& key = case_.key;
     const void* w = matrix("w", key.n);
-    const float* x = input("x", size_t{key.m} * key.k);
+    const ProductInput x = product_input(size_t{key.m} * key.k);
     float* y = output("y", size_t{key.m} * key.n, key.epilogue == Epilogue::kAdd);
     const ReferenceKernels& r = reference(key.numerics);
     const auto function = key.epilogue == Epilogue::kAdd ? r.project_add : r.matvec;
     for (size_t row = 0; row < key.m; ++row)
-        function(wanted(y) + row * key.n, view(w, key.n), x + row * key.k);
+        function(wanted(y) + row * key.n, view(w, key.n), x.floats.data() + row * key.k);
     uint64_t* index = nullptr;
     if (key.epilogue == Epilogue::kArgmax) index = output_index(largest(wanted(y), key.n));
-    set_arguments(ProjectArguments{y, w, x, index});
+    set_arguments(ProjectArguments{y, w, x.given, index});
 }
 void RoutineMemory::make_gate_up() {
     const RoutineKey& key = case_.key;
     const void *gate = matrix("gate", key.n), *up = matrix("up", key.n);
-    const float* x =
-        input("x", size_t{key.m} * key.k, random() % 4 == 0 ? 40.0f : 2.0f);  // large: e^x clamps
+    const ProductInput x =
+        product_input(size_t{key.m} * key.k, random() % 4 == 0 ? 40.0f : 2.0f);  // large: e^x clamps
     float* h = output("h", size_t{key.m} * key.n);
     for (size_t row = 0; row < key.m; ++row) {
         reference(key.numerics)
-            .gate_up(wanted(h) + row * key.n, view(gate, key.n), view(up, key.n), x + row * key.k);
+            .gate_up(wanted(h) + row * key.n, view(gate, key.n), view(up, key.n),
+                     x.floats.data() + row * key.k);
     }
-    set_arguments(GateUpArguments{h, gate, up, x});
+    set_arguments(GateUpArguments{h, gate, up, x.given});
 }
 void RoutineMemory::make_qkv() {
     const RoutineKey& key = case_.key;
     const void *query = matrix("query", key.n), *keys = matrix("key", key.kv_n),
                *value = matrix("value", key.kv_n);
-    const float *x = input("x", key.k), *cos = input("cos", key.head_size / 2),
-                *sin = input("sin", key.head_size / 2);
+    const ProductInput x = product_input(key.k);
+    const float *cos = input("cos", key.head_size / 2), *sin = input("sin", key.head_size / 2);
     float *q = output("q", key.n), *k = output("k", key.kv_n), *v = output("v", key.kv_n);
     const ReferenceKernels& r = reference(key.numerics);
-    r.matvec(wanted(q), view(query, key.n), x);
-    r.matvec(wanted(k), view(keys, key.kv_n), x);
-    r.matvec(wanted(v), view(value, key.kv_n), x);
+    r.matvec(wanted(q), view(query, key.n), x.floats.data());
+    r.matvec(wanted(k), view(keys, key.kv_n), x.floats.data());
+    r.matvec(wanted(v), view(value, key.kv_n), x.floats.data());
     r.rope(wanted(q), key.n, key.head_size, cos, sin);
     r.rope(wanted(k), key.kv_n, key.head_size, cos, sin);
-    set_arguments(QkvArguments{q, k, v, query, keys, value, x, cos, sin});
+    set_arguments(QkvArguments{q, k, v, query, keys, value, x.given, cos, sin});
 }
 void RoutineMemory::make_rms_norm() {
     const RoutineKey& key = case_.key;

@@ -43,6 +43,13 @@ class RoutineMemory {
     };
     Tensor& add(const char* name, Tensor::Use use, size_t bytes);
     float* input(const char* name, size_t count, float scale = 1);
+    /// x of a product: the floats that the reference computes with, and what the routine is given.
+    struct ProductInput {
+        std::vector<float> floats;
+        const void* given;
+    };
+    ProductInput product_input(size_t count, float scale = 1);
+    void fill_quantised(std::vector<uint8_t>& bytes);
     float* output(const char* name, size_t count, bool added_to = false);
     const void* matrix(const char* name, unsigned rows);
     TensorView view(const void* data, unsigned rows) const;

@@ -187,7 +187,7 @@ TEST_F(RoutineCacheTest, AnAddressInARoutineIsNamedByKeyAndOffset) {
 TEST_F(RoutineCacheTest, BlocksOfRowsHaveTheBitsOfOneRowAtATime) {
     RoutineCache& cache = open(lenient_);
     Operators& reference = *reference_operators(NumericClass::kMulAdd, {}).value();
-    RoutineOperators operators(cache, reference, Isa::kSse2);
+    RoutineOperators operators(cache, reference, Isa::kSse2, allocator_);
     constexpr uint32_t kIn = 40, kOut = 48, kKv = 16, kHead = 8;
     constexpr size_t kRows = 16;
     std::vector<float> weights(3 * 48 * kIn), x(kRows * kIn), angles(2 * kRows * kHead / 2);
@@ -225,7 +225,7 @@ TEST_F(RoutineCacheTest, BlocksOfRowsHaveTheBitsOfOneRowAtATime) {
     // Where there is no routine for so many rows, those for one row do it.
     maker_.fails = true;
     RoutineCache& empty = open(lenient_);
-    RoutineOperators fallback(empty, reference, Isa::kSse2);
+    RoutineOperators fallback(empty, reference, Isa::kSse2, allocator_);
     EXPECT_TRUE(run(fallback, false) == wanted);
 }
 
@@ -233,7 +233,7 @@ TEST_F(RoutineCacheTest, OperatorsFallBackToTheReferenceWithTheSameBits) {
     maker_.replacement = kInvalid;
     RoutineCache& cache = open(probe_);
     Operators& reference = *reference_operators(NumericClass::kMulAdd, {}).value();
-    RoutineOperators operators(cache, reference, Isa::kSse2);
+    RoutineOperators operators(cache, reference, Isa::kSse2, allocator_);
     float values[40], wanted[40];
     for (int i = 0; i < 40; ++i) values[i] = wanted[i] = static_cast<float>(i % 7) * 0.5f - 1;
     operators.softmax(values, 40);

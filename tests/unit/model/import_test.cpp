@@ -180,7 +180,7 @@ TEST_F(Import, ReadsVersions0And1TiedAndUntiedInEachTypeAndLayout) {
                     ASSERT_EQ(import({.model = {},
                                       .tokenizer = {},
                                       .chat_template = {},
-                                      .type = type,
+                                      .types = {.all = type},
                                       .layout = layout}),
                               "");
                     Image image = output();
@@ -328,7 +328,7 @@ TEST_F(Import, RefusesWeightsThatF16CannotHoldAndNamesThem) {
     const size_t key1_row3_column5 = key0 + 4 * (config.hidden_size * (key_rows + 3) + 5);
     const auto set = [&](float value) { std::memcpy(model.data() + key1_row3_column5, &value, 4); };
     const ImportRequest half{
-        .model = folder / "m.bin", .tokenizer = {}, .chat_template = {}, .type = ElementType::kF16};
+        .model = folder / "m.bin", .tokenizer = {}, .chat_template = {}, .types = {.all = ElementType::kF16}};
     set(65519.0f);  // rounds to f16's largest
     folder.write("m.bin", model);
     EXPECT_EQ(import(half), "");
@@ -491,7 +491,7 @@ TEST_F(Import, KeepsEveryBitOfTheDefaultModel) {
     ASSERT_EQ(import({.model = "model/bareflow-stories.bin",
                       .tokenizer = {},
                       .chat_template = {},
-                      .type = ElementType::kF32,
+                      .types = {.all = ElementType::kF32},
                       .layout = Layout::kRowMajor}),
               "");
     Image image = output();

@@ -242,7 +242,17 @@ std::vector<Hostile> hostile_tensors() {
         {"layer 2 of 2", [](Image& i) { i.tensor(kQueryEntry).layer = 2; }, "layer is 2"},
         {"no layer", [](Image& i) { i.tensor(kQueryEntry).layer = wllm::kNoLayer; }, "layer is 4294967295"},
         {"layer of the embedding", [](Image& i) { i.tensor(kEmbeddingEntry).layer = 0; }, "layer is 0"},
-        {"type", [](Image& i) { i.tensor(kQueryEntry).type = ElementType{2}; }, "element type 2"},
+        {"type", [](Image& i) { i.tensor(kQueryEntry).type = ElementType{4}; }, "element type 4"},
+        {"quantised, 8 columns", [](Image& i) { i.tensor(kQueryEntry).type = ElementType::kQ8_0; },
+         "q8_0 needs panels16 and a multiple of 32 columns, not panels16 and 8"},
+        {"quantised rows",
+         [](Image& i) {
+             i.tensor(kQueryEntry).type = ElementType::kQ4_0;
+             i.tensor(kQueryEntry).layout = Layout::kRowMajor;
+         },
+         "q4_0 needs panels16"},
+        {"quantised norm", [](Image& i) { i.tensor(kNormEntry).type = ElementType::kQ8_0; },
+         "element type 2"},
         {"layout", [](Image& i) { i.tensor(kQueryEntry).layout = Layout{2}; }, "layout 2"},
         {"f16 norm", [](Image& i) { i.tensor(kNormEntry).type = ElementType::kF16; }, "element type 1"},
         {"norm in panels", [](Image& i) { i.tensor(kNormEntry).layout = Layout::kPanels16; }, "layout 1"},

@@ -151,7 +151,7 @@ inline Image image_of(const ModelSource& model, const Vocabulary& vocabulary,
                                      .vocabulary = vocabulary,
                                      .chat_template = "zephyr",
                                      .provenance = "source=made up\n",
-                                     .type = type,
+                                     .types = {.all = type},
                                      .layout = layout},
                                     writer);
     EXPECT_TRUE(written.ok()) << written.error().message.view();
