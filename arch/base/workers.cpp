@@ -23,8 +23,8 @@ void Workers::serve(unsigned worker) {
         wait_for_change(worker, line.go, last, line.parked);
         last = line.go.load(std::memory_order_acquire);
         parking_->before_job(worker);
-        const bool stopping = job_.function == nullptr;
-        if (!stopping) job_.function(job_.context, worker, job_.parts);
+        const bool stopping = line.function == nullptr;
+        if (!stopping) line.function(line.context, worker, line.parts);
         line.done.store(last, std::memory_order_seq_cst);
         if (line.caller_parked.load(std::memory_order_seq_cst) != 0) parking_->wake(0, line.done);
         if (stopping) return;
@@ -35,9 +35,11 @@ bool Workers::run(unsigned parts, Function function, void* context) {
     if (running_) return false;
     running_ = true;
     if (parts > count_) parts = count_;
-    job_ = {function, context, parts};
     for (unsigned worker = 1; worker < parts; ++worker) {
         Line& line = lines_[worker];
+        line.parts = parts;
+        line.function = function;
+        line.context = context;
         line.go.store(line.go.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
         if (line.parked.load(std::memory_order_seq_cst) != 0) parking_->wake(worker, line.go);
     }

@@ -67,26 +67,23 @@ class Workers {
     // Two cache lines: processors fetch them in pairs.
     static constexpr size_t kLine = 128;
 
-    /// What passes between the caller and one worker.
+    /// What passes between the caller and one worker: the job lies beside the number that announces it, so that one
+    /// transfer of a cache line brings both, and another one the answer.
     struct alignas(kLine) Line {
         std::atomic<uint32_t> go{0};  ///< written by the caller: the number of the job to do
         std::atomic<uint32_t> parked{0};
+        unsigned parts = 0;
+        Function function = nullptr;  ///< nullptr: leave serve()
+        void* context = nullptr;
         alignas(kLine) std::atomic<uint32_t> done{
             0};  ///< written by the worker: the number of the last job done
         std::atomic<uint32_t> caller_parked{0};
-    };
-    /// Read by all workers; written between jobs.
-    struct alignas(kLine) Job {
-        Function function = nullptr;
-        void* context = nullptr;
-        unsigned parts = 0;
     };
 
     void wait_for_change(unsigned worker, const std::atomic<uint32_t>& word, uint32_t unchanged,
                          std::atomic<uint32_t>& parked);
 
     Line lines_[kMaxWorkers];
-    Job job_;
     Parking* parking_ = nullptr;
     uint32_t spins_ = kSpins;
     unsigned count_ = 1;
