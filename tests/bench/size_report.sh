@@ -20,7 +20,7 @@ echo "the emitter by assembler, bytes of code and constants"
 nm -t d -SC --defined-only "$kernel" 2>/dev/null | awk '
     function add(name) { bytes[name] += $2 }
     NF < 4 || $3 !~ /^[tTwWrRdDV]$/ { next }
-    /Code<bareflow::x86|Routine<bareflow::x86|PanelSums<|ConstantPool<|SharedLanes<|emit_routine|emit_exponential|emit_silu/ {
+    /Code<bareflow::x86|Routine<bareflow::x86|Sums<bareflow::x86|HalfCode|half_code|ConstantPool<|SharedLanes<|emit_routine|emit_exponential|emit_silu/ {
         add(/AsmjitAssembler/ ? "generators, by asmjit" : "generators, by tiny"); next
     }
     /TinyAssembler|LabelTable|TinyMaker/ { add("tiny"); next }
