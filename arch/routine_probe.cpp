@@ -84,9 +84,9 @@ TensorView one_panel(const TensorView& w, size_t panel) {
     return {data, static_cast<uint32_t>(rows), w.columns, w.type, w.layout};
 }
 
-size_t sampled_rows(size_t rows) { return std::min(rows, kSampledRows); }
-size_t sampled_row(size_t rows, size_t i) {
-    return rows <= kSampledRows ? i : i * (rows - 1) / (kSampledRows - 1);
+/// The i-th of `samples` among `all`: from the first to the last, as evenly as can be.
+size_t sampled(size_t i, size_t samples, size_t all) {
+    return samples == 1 ? 0 : i * (all - 1) / (samples - 1);
 }
 
 /// A routine's call, timed from within the guard: what guarding costs is not the routine's.
@@ -107,14 +107,15 @@ struct Call {
 }  // namespace
 
 template <typename Body>
-Result<void> ReferenceProbe::for_sampled_panels(size_t n, Body body) {
+Result<void> ReferenceProbe::for_sampled_outputs(size_t m, size_t n, Body body) {
     const size_t panels = (n + kPanelRows - 1) / kPanelRows;
-    const size_t samples = panels < kSampledPanels ? panels : kSampledPanels;
+    const size_t sampled_rows = std::min(m, kSampledRows), sampled_panels = std::min(panels, kSampledPanels);
     const uint64_t began = clock_.now_ns();
-    for (size_t i = 0; i < samples; ++i) {
-        TRY(body(samples == 1 ? 0 : i * (panels - 1) / (samples - 1)));
+    for (size_t row = 0; row < sampled_rows; ++row) {
+        for (size_t panel = 0; panel < sampled_panels; ++panel)
+            TRY(body(sampled(row, sampled_rows, m), sampled(panel, sampled_panels, panels)));
     }
-    times_.reference_ns += (clock_.now_ns() - began) * panels / samples;
+    times_.reference_ns += (clock_.now_ns() - began) * m * panels / (sampled_rows * sampled_panels);
     return {};
 }
 
@@ -186,23 +187,18 @@ Result<void> ReferenceProbe::check_project(const RoutineKey& key, Routine routin
         if (index != wanted) return invalid("the largest output is {}, the reference has {}", index, wanted);
     }
     const TensorView w = whole_matrix(key, given.w, key.n);
-    for (size_t i = 0; i < sampled_rows(key.m); ++i) {
-        const size_t row = sampled_row(key.m, i);
-        TRY(for_sampled_panels(key.n, [&](size_t panel) -> Result<void> {
-            const TensorView part = one_panel(w, panel);
-            float wanted[kPanelRows] = {};
-            if (key.epilogue == Epilogue::kAdd) {
-                const float* start = before.data() + row * key.n + panel * kPanelRows;
-                __builtin_memcpy(wanted, start, part.rows * sizeof(float));
-                reference_.project_add(wanted, part, x.data() + row * key.k);
-            } else {
-                reference_.matvec(wanted, part, x.data() + row * key.k);
-            }
-            return compare(y.data(), wanted, row * key.n + panel * kPanelRows, part.rows);
-        }));
-    }
-    times_.reference_ns = times_.reference_ns * key.m / sampled_rows(key.m);
-    return {};
+    return for_sampled_outputs(key.m, key.n, [&](size_t row, size_t panel) -> Result<void> {
+        const TensorView part = one_panel(w, panel);
+        float wanted[kPanelRows] = {};
+        if (key.epilogue == Epilogue::kAdd) {
+            const float* start = before.data() + row * key.n + panel * kPanelRows;
+            __builtin_memcpy(wanted, start, part.rows * sizeof(float));
+            reference_.project_add(wanted, part, x.data() + row * key.k);
+        } else {
+            reference_.matvec(wanted, part, x.data() + row * key.k);
+        }
+        return compare(y.data(), wanted, row * key.n + panel * kPanelRows, part.rows);
+    });
 }
 
 Result<void> ReferenceProbe::check_gate_up(const RoutineKey& key, Routine routine,
@@ -216,17 +212,12 @@ Result<void> ReferenceProbe::check_gate_up(const RoutineKey& key, Routine routin
     TRY(run(routine, &arguments));
     TRY(check_fence(h));
     const TensorView gate = whole_matrix(key, given.gate, key.n), up = whole_matrix(key, given.up, key.n);
-    for (size_t i = 0; i < sampled_rows(key.m); ++i) {
-        const size_t row = sampled_row(key.m, i);
-        TRY(for_sampled_panels(key.n, [&](size_t panel) -> Result<void> {
-            float wanted[kPanelRows];
-            const TensorView part = one_panel(gate, panel);
-            reference_.gate_up(wanted, part, one_panel(up, panel), x.data() + row * key.k);
-            return compare(h.data(), wanted, row * key.n + panel * kPanelRows, part.rows);
-        }));
-    }
-    times_.reference_ns = times_.reference_ns * key.m / sampled_rows(key.m);
-    return {};
+    return for_sampled_outputs(key.m, key.n, [&](size_t row, size_t panel) -> Result<void> {
+        float wanted[kPanelRows];
+        const TensorView part = one_panel(gate, panel);
+        reference_.gate_up(wanted, part, one_panel(up, panel), x.data() + row * key.k);
+        return compare(h.data(), wanted, row * key.n + panel * kPanelRows, part.rows);
+    });
 }
 
 Result<void> ReferenceProbe::check_qkv(const RoutineKey& key, Routine routine, const QkvArguments& given) {

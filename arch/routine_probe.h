@@ -27,9 +27,10 @@ class ReferenceProbe final : public RoutineProbe {
     Result<void> check_softmax(const RoutineKey& key, Routine routine);
     Result<void> check_once(const RoutineKey& key, Routine routine, const void* arguments);
     Result<void> run(Routine routine, const void* arguments);
-    /// Calls body(panel), which runs the reference, for a sample of panels of n outputs; adds the time that all would take.
+    /// Calls body(row, panel), which runs the reference, for a sample of m rows and of the panels of n outputs; adds the time
+    /// that all would take.
     template <typename Body>
-    Result<void> for_sampled_panels(size_t n, Body body);
+    Result<void> for_sampled_outputs(size_t m, size_t n, Body body);
 
     Operators& reference_;
     FaultGuard& guard_;

@@ -17,6 +17,14 @@ struct BlockShape {
     unsigned sources = 1, panels = 1, rows = 1;
 };
 
+/// Blocks of equal size, as large as `largest` allows: so that no small block is left over, whose few sums wait for
+/// each other.
+constexpr unsigned balanced(unsigned total, unsigned largest) {
+    if (total <= largest) return total > 1 ? total : 1;  // keys without a matrix have no panels
+    const unsigned blocks = (total + largest - 1) / largest;
+    return (total + blocks - 1) / blocks;
+}
+
 template <typename A>
 class PanelSums {
  public:

@@ -88,8 +88,7 @@ class QkvCode {
         for (unsigned panels = largest; in_cache && 2 * panels > largest; --panels) {
             if (panels * kPanelRows % key_.head_size == 0) return panels;
         }
-        const unsigned blocks = (total + largest - 1) / largest;
-        return (total + blocks - 1) / blocks;
+        return balanced(total, largest);
     }
 
     /// All n outputs of each part.

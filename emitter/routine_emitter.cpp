@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "emitter/attention_code.h"
+#include "emitter/panel_sums.h"
 
 namespace bareflow {
 namespace {
@@ -26,27 +27,19 @@ unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows,
     const unsigned sources = sources_of(key);
     const unsigned accumulators = sources * panels * rows * vectors_per_panel;
     const bool half = key.type == ElementType::kF16;
+    const unsigned best = key.epilogue == Epilogue::kArgmax ? 1 : 0;
     if (is_quantised(key.type)) {
         constexpr unsigned kQuantisedLoop = 6;
-        const unsigned tells_best = key.epilogue == Epilogue::kArgmax ? 1 : 0;
-        return accumulators + tells_best + kQuantisedLoop;
+        return accumulators + best + kQuantisedLoop;
     }
     const unsigned weights = rows > 1 ? sources * panels * vectors_per_panel : half ? 1 : 0;
     const unsigned scratch = half && key.isa == Isa::kSse2 ? 3 : key.numerics == NumericClass::kFma ? 0 : 1;
     const unsigned loop = 1 + weights + scratch;
     constexpr unsigned kActivation = 5, kRotation = 4;
-    const unsigned best = key.epilogue == Epilogue::kArgmax ? 1 : 0;
     const unsigned epilogue = sources == 2 ? kActivation : key.operation == Operation::kQkv ? kRotation : 1;
     return accumulators + best + std::max(loop, epilogue);
 }
 
-/// Blocks of equal size, as large as `largest` allows: so that no small block is left over, whose few sums wait for
-/// each other.
-unsigned balanced(unsigned total, unsigned largest) {
-    if (total <= largest) return std::max(1u, total);  // keys without a matrix have no panels
-    const unsigned blocks = (total + largest - 1) / largest;
-    return (total + blocks - 1) / blocks;
-}
 /// As many rows of x at a time as fit beside one panel (two where there are 32 registers): each weight that was loaded is
 /// used by all of them, and their sums hide the latency of the multiply-adds.
 unsigned preferred_rows(const RoutineKey& key, unsigned available, unsigned vectors) {

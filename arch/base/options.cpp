@@ -31,7 +31,7 @@ constexpr OptionSpec kTable[] = {
     {"assembler", 0, "NAME", "what encodes it: asmjit or tiny (default: asmjit)", false},
     {"numerics", 0, "CLASS",
      "auto, fma or muladd: how products are summed (default: auto, fma where the CPU has it)", false},
-    {"profile", 0, "on|off", "show where the time went, at the end (default: off)", false},
+    {"profile", 0, "on|off", "show where the time went, at the end (default: off)", false, "on"},
     {"weights", 0, "WHERE",
      "module or embedded: where the model is looked for (default: module, then embedded)", true},
     {"exit", 0, "HOW", "debug-exit, acpi or halt: how the kernel stops (default: what the machine has)",

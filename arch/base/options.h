@@ -70,6 +70,8 @@ struct OptionSpec {
     std::string_view value_name;  ///< "TEXT", "N", …
     std::string_view help;
     bool kernel_only;
+    std::string_view alone =
+        {};  ///< what the name alone means where values may be left out (host); empty: it needs one
 };
 std::span<const OptionSpec> option_table();
 

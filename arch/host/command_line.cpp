@@ -38,7 +38,7 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
         std::string& value = command_line.values[all.size()];
         CLI::Option* option = app.add_option(dashed_names(spec), value, std::string(spec.help));
         option->type_name(std::string(spec.value_name))->take_last();
-        if (spec.name == "profile") option->expected(0, 1);  // alone it means "on"
+        if (!spec.alone.empty()) option->expected(0, 1);
         all.push_back({&spec, option, all.size()});
     }
     app.add_option("--log", command_line.log, "write the log to FILE (default: nowhere)")->type_name("FILE");
@@ -63,7 +63,7 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
     for (const Given& given : all) {
         if (given.option->count() == 0) continue;
         std::string& value = command_line.values[given.value];
-        if (value.empty() && given.spec->name == "profile") value = "on";
+        if (value.empty() && !given.spec->alone.empty()) value = given.spec->alone;
         Result<void> done = command_line.options.set(given.spec->name, value);
         if (!done.ok()) {
             const std::string_view message = done.error().message;

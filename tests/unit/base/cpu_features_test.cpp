@@ -1,6 +1,5 @@
 #include "arch/base/cpu_features.h"
 
-#include <cpuid.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -8,6 +7,8 @@
 #include <sstream>
 #include <string>
 #include <utility>
+
+#include "tests/oracle/this_cpu.h"
 
 namespace bareflow {
 namespace {
@@ -195,20 +196,6 @@ TEST(CpuFeatures, LeavesBeyondTheLargestAreNotBelieved) {
     CpuFeatures f = cpu_detect_features(cpu);
     EXPECT_FALSE(f.nx || f.page_1g || f.invariant_tsc);
 }
-
-/// This machine's own processor.
-struct RealCpu : CpuidReader {
-    CpuidRegisters cpuid(uint32_t leaf, uint32_t subleaf) const override {
-        CpuidRegisters r;
-        __cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
-        return r;
-    }
-    uint64_t xcr0() const override {
-        uint32_t low, high;
-        asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-        return uint64_t{high} << 32 | low;
-    }
-};
 
 TEST(CpuFeatures, OfThisMachineAgreeWithTheCompilersRuntime) {
     const CpuFeatures f = cpu_detect_features(RealCpu());
