@@ -28,19 +28,13 @@ void one_layer(Report& report, const Settings& settings, const Machine& machine,
         cos[i] = 0.8f;
         sin[i] = 0.6f;
     }
-    RoutineKey project{.operation = Operation::kProject,
-                       .numerics = machine.numerics,
-                       .isa = machine.isa,
-                       .layout = Layout::kPanels16,
-                       .n = static_cast<uint32_t>(layer.dim),
-                       .k = static_cast<uint32_t>(layer.dim)};
+    const RoutineKey project = projection_key(machine, 1, layer.dim, layer.dim);
     RoutineKey qkv = project;
     qkv.operation = Operation::kQkv;
     qkv.kv_n = static_cast<uint32_t>(layer.kv);
     qkv.head_size = static_cast<uint32_t>(layer.head);
     const Code fused = emit(qkv), of_query = emit(project);
-    project.n = static_cast<uint32_t>(layer.kv);
-    const Code of_key = emit(project);
+    const Code of_key = emit(projection_key(machine, 1, layer.kv, layer.dim));
 
     const ProjectArguments q{query.y.get(), query.panels.get(), query.x.get()},
         k{key.y.get(), key.panels.get(), query.x.get()}, v{value.y.get(), value.panels.get(), query.x.get()};

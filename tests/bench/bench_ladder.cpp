@@ -12,12 +12,7 @@ namespace {
 void rungs(Report& report, const Settings& settings, const Machine& machine, const char* level, size_t n,
            size_t k) {
     const Product p(1, n, k);
-    const Code routine = emit({.operation = Operation::kProject,
-                               .numerics = machine.numerics,
-                               .isa = machine.isa,
-                               .layout = Layout::kPanels16,
-                               .n = static_cast<uint32_t>(n),
-                               .k = static_cast<uint32_t>(k)});
+    const Code routine = emit(projection_key(machine, 1, n, k));
     const ProjectArguments arguments{p.y.get(), p.panels.get(), p.x.get()};
     Contest contest;
     const auto add = [&](const char* name, Matvec matvec, const Floats& w) {

@@ -13,18 +13,11 @@ namespace bareflow::bench {
 namespace {
 
 constexpr size_t kLargestCache = size_t{24} << 20;
-constexpr double kTolerance = 1e-4;
 
 void one_shape(Report& report, const Settings& settings, const Machine& machine, size_t m, size_t n, size_t k,
                bool cold) {
     Product p(m, n, k);
-    const Code routine = emit({.operation = Operation::kProject,
-                               .numerics = machine.numerics,
-                               .isa = machine.isa,
-                               .layout = Layout::kPanels16,
-                               .m = static_cast<uint32_t>(m),
-                               .n = static_cast<uint32_t>(n),
-                               .k = static_cast<uint32_t>(k)});
+    const Code routine = emit(projection_key(machine, m, n, k));
     const std::vector<Peer> peers = peers_for(p);
     size_t largest = p.weights();
     for (const Peer& peer : peers) largest = std::max(largest, peer.floats);
@@ -48,13 +41,7 @@ void one_shape(Report& report, const Settings& settings, const Machine& machine,
         const size_t i = contest.add(peer.name, [&](size_t) { peer.run(weights(peer.weights)); });
         if (peer.name.starts_with("oneDNN")) onednn = i;
     }
-    if (!cold) {
-        for (size_t i = by_hand; i < contest.size(); ++i) {
-            std::fill(p.y.get(), p.y.get() + m * n, 0.0f);
-            contest.call(i);
-            if (!(p.error() < kTolerance)) give_up(contest.name(i) + " computes something else");
-        }
-    }
+    if (!cold) p.require_right(contest, by_hand);
     contest.run(settings.rounds, settings.round_ms);
 
     const std::string name = "M=" + std::to_string(m) + " " + std::to_string(n) + "x" + std::to_string(k) +

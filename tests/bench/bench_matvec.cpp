@@ -21,7 +21,6 @@ constexpr Shape kShapes[] = {{16, 288},    {64, 64},     {288, 288},   {768, 288
 /// Larger weights are in no cache even when hot.
 constexpr size_t kLargestCache = size_t{24} << 20;
 constexpr double kAtTheLimit = 0.9;
-constexpr double kTolerance = 1e-4;
 
 /// How close contestant `i` comes to the machine's limit: the best of the loads, or the arithmetic if that takes longer.
 /// `limits` are the first contestants: two loads, then the arithmetic.
@@ -34,13 +33,7 @@ Spread share_of_limit(const Contest& contest, size_t i) {
 void one_shape(Report& report, const Settings& settings, const Machine& machine, const Shape& shape,
                bool cold) {
     Product p(1, shape.n, shape.k);
-    const RoutineKey key{.operation = Operation::kProject,
-                         .numerics = machine.numerics,
-                         .isa = machine.isa,
-                         .layout = Layout::kPanels16,
-                         .n = static_cast<uint32_t>(p.n),
-                         .k = static_cast<uint32_t>(p.k)};
-    const Code routine = emit(key);
+    const Code routine = emit(projection_key(machine, 1, p.n, p.k));
     const std::vector<Peer> peers = peers_for(p);
     size_t largest = p.weights();
     for (const Peer& peer : peers) largest = std::max(largest, peer.floats);
@@ -66,13 +59,7 @@ void one_shape(Report& report, const Settings& settings, const Machine& machine,
     });
     const size_t first_peer = contest.size();
     for (const Peer& peer : peers) contest.add(peer.name, [&](size_t) { peer.run(weights(peer.weights)); });
-    if (!cold) {  // each must be right before it is timed
-        for (size_t i = seed; i < contest.size(); ++i) {
-            std::fill(p.y.get(), p.y.get() + p.n, 0.0f);
-            contest.call(i);
-            if (!(p.error() < kTolerance)) give_up(contest.name(i) + " computes something else");
-        }
-    }
+    if (!cold) p.require_right(contest, seed);
     contest.run(settings.rounds, settings.round_ms);
 
     const std::string name = std::to_string(p.n) + "x" + std::to_string(p.k) + (cold ? " cold" : " hot");

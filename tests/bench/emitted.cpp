@@ -52,6 +52,16 @@ Machine this_machine() {
     return {cpu, numerics, best_isa(cpu, numerics)};
 }
 
+RoutineKey projection_key(const Machine& machine, size_t m, size_t n, size_t k) {
+    return {.operation = Operation::kProject,
+            .numerics = machine.numerics,
+            .isa = machine.isa,
+            .layout = Layout::kPanels16,
+            .m = static_cast<uint32_t>(m),
+            .n = static_cast<uint32_t>(n),
+            .k = static_cast<uint32_t>(k)};
+}
+
 Code emit(const RoutineKey& key, const Plan& plan) {
     if (!can_emit(key)) give_up(std::string("no routine for ").append(name_of(key).view()));
     const Plan complete = complete_plan(key, plan);

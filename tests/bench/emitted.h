@@ -54,6 +54,8 @@ struct Machine {
 };
 Machine this_machine();
 
+/// The key of y = W x in f32 for m rows of x, as this machine is measured.
+RoutineKey projection_key(const Machine& machine, size_t m, size_t n, size_t k);
 /// A routine for the key with the plan that the emitter chooses (or `plan`, completed); exits if there is none.
 Code emit(const RoutineKey& key, const Plan& plan = {});
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "tests/bench/stopwatch.h"
+
 namespace bareflow::bench {
 
 /// Floats in anonymous huge pages, zero at first.
@@ -31,6 +33,9 @@ struct Product {
     Floats by_rows;     // (n, k)
     Floats by_columns;  // (k, n): SEED.md's
     Floats panels;      // (n / 16, k, 16): the routines'
+    /// Exits if contestant `first` or a later one computes something else than the product: each must be right before it is
+    /// timed.
+    void require_right(Contest& contest, size_t first) const;
     /// The largest difference of y from a double-precision product, over the largest value.
     double error() const;
 
