@@ -9,7 +9,8 @@ namespace {
 /// Legacy SSE has no fma, so asking for sse2 asks for muladd too.
 NumericClass choose_numerics(const Options& options, const CpuFeatures& cpu) {
     if (options.numerics == NumericsChoice::kFma) return NumericClass::kFma;
-    if (options.numerics == NumericsChoice::kMulAdd || options.isa == IsaChoice::kSse2)
+    if (options.numerics == NumericsChoice::kMulAdd || options.isa == IsaChoice::kSse2 ||
+        options.isa == IsaChoice::kSsse3)
         return NumericClass::kMulAdd;
     return cpu.fma ? NumericClass::kFma : NumericClass::kMulAdd;
 }
@@ -17,15 +18,22 @@ NumericClass choose_numerics(const Options& options, const CpuFeatures& cpu) {
 Result<Isa> choose_isa(const Options& options, const CpuFeatures& cpu, NumericClass numerics) {
     if (!options.jit || options.isa == IsaChoice::kScalar) return Isa::kScalar;
     if (options.isa == IsaChoice::kAuto) return best_isa(cpu, numerics);
-    const Isa isa = options.isa == IsaChoice::kSse2   ? Isa::kSse2
-                    : options.isa == IsaChoice::kAvx2 ? Isa::kAvx2
-                                                      : Isa::kAvx512;
+    const Isa isa = options.isa == IsaChoice::kSse2    ? Isa::kSse2
+                    : options.isa == IsaChoice::kSsse3 ? Isa::kSsse3
+                    : options.isa == IsaChoice::kAvx2  ? Isa::kAvx2
+                                                       : Isa::kAvx512;
     if (!runs_on(cpu, isa, numerics)) {
         return Error::make(ErrorCode::kUnsupported,
                            "isa: this CPU cannot run {} routines with {} numerics; it has {}", name_of(isa),
                            name_of(numerics), name_of(best_isa(cpu, numerics)));
     }
-    return isa;
+    return isa == Isa::kSsse3 ? Isa::kSse2 : isa;
+}
+
+/// What is named is not exceeded: only auto takes AVX-VNNI, and only ssse3 or better pmaddubsw.
+Isa choose_quantised_isa(const Options& options, const CpuFeatures& cpu, Isa floats, NumericClass numerics) {
+    if (options.isa == IsaChoice::kSse2 || options.isa == IsaChoice::kAvx2) return floats;
+    return best_quantised_isa(cpu, floats, numerics);
 }
 
 /// `wanted` 0: all. nullptr for one core.
@@ -66,9 +74,11 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     const NumericClass numerics = choose_numerics(options, cpu);
     Operators* reference = TRY(reference_operators(numerics, cpu));
     const Isa isa = TRY(choose_isa(options, cpu, numerics));
+    const Isa quantised = choose_quantised_isa(options, cpu, isa, numerics);
     RoutineMaker& maker = options.assembler == AssemblerChoice::kTiny ? tiny_maker() : asmjit_maker();
     LogRecord(platform.log(), "path")
         .field("isa", name_of(isa))
+        .field("quantised_isa", name_of(quantised))
         .field("numerics", name_of(numerics))
         .field("assembler", isa == Isa::kScalar ? "none" : maker.name());
     Workers* workers = start_cores(platform, options.threads);
@@ -83,7 +93,7 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     }
     platform.set_code_directory(&*cache_);
     platform_ = &platform;
-    operators_.emplace(*cache_, *reference, isa, platform.allocator(), workers);
+    operators_.emplace(*cache_, *reference, RoutineIsas(isa, quantised), platform.allocator(), workers);
     return static_cast<Operators*>(&*operators_);
 }
 

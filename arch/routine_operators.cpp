@@ -14,17 +14,25 @@ struct Part {
     Arguments arguments;
 };
 
+/// Row `row` of an input of routines for w.
+const void* row_of(const TensorView& w, const void* input, size_t row) {
+    const size_t bytes =
+        is_quantised(w.type) ? w.columns / kGroup * sizeof(Q8Group) : w.columns * sizeof(float);
+    return static_cast<const uint8_t*>(input) + row * bytes;
+}
+
 }  // namespace
 
 RoutineKey RoutineOperators::key_for(Operation operation) const {
     RoutineKey key;
     key.operation = operation;
     key.numerics = numeric_class();
-    key.isa = isa_;
+    key.isa = isas_.floats;
     return key;
 }
 RoutineKey RoutineOperators::key_for(Operation operation, const TensorView& w) const {
     RoutineKey key = key_for(operation);
+    if (is_quantised(w.type)) key.isa = isas_.quantised;
     key.type = w.type;
     key.layout = w.layout;
     key.n = w.rows;
@@ -35,7 +43,13 @@ RoutineKey RoutineOperators::key_for(Operation operation, const TensorView& w) c
 Routine RoutineOperators::routine_for(const RoutineKey& key, const void* arguments) {
     if (cache_ == nullptr) return nullptr;
     if (const Routine routine = cache_->find(key)) return routine;
-    return can_emit(key) ? cache_->find_or_make(key, complete_plan(key, {}), arguments) : nullptr;
+    if (!can_emit(key)) return nullptr;
+    const uint32_t rejected = cache_->counts().rejected;
+    const Routine made = cache_->find_or_make(key, complete_plan(key, {}), arguments);
+    // Instructions that a hypervisor announces and gets wrong, say: from now on without them.
+    if (cache_->counts().rejected != rejected && is_for_quantised_only(key.isa))
+        isas_.quantised = isas_.floats;
+    return made;
 }
 
 bool RoutineOperators::run(const RoutineKey& key, const void* arguments) {
@@ -83,16 +97,19 @@ bool RoutineOperators::run_split(const Split& split, const void* input, MakePart
         &job);
 }
 
-const void* RoutineOperators::input_for(const TensorView& w, const float* x) {
+const void* RoutineOperators::input_for(const TensorView& w, const float* x, size_t rows) {
     if (!is_quantised(w.type)) return x;
     if (cache_ == nullptr) return nullptr;
-    const size_t groups = w.columns / kGroup;
+    const size_t count = rows * w.columns, groups = count / kGroup;
     if (quantised_.size() < groups) {
         Result<Buffer<Q8Group>> larger = Buffer<Q8Group>::make(*allocator_, groups, "quantised input");
         if (!larger.ok()) return nullptr;
         quantised_ = larger.take();
     }
-    quantise_input(quantised_.data(), x, w.columns);
+    RoutineKey key = key_for(Operation::kQuantise);
+    key.n = static_cast<uint32_t>(count);
+    const QuantiseArguments arguments{quantised_.data(), x};
+    if (!run(key, &arguments)) quantise_input(quantised_.data(), x, count);
     return quantised_.data();
 }
 
@@ -212,10 +229,9 @@ void RoutineOperators::matvec(float* y, const TensorView& w, const float* x) {
 }
 // ---- blocks of rows; what there is no routine for with so many rows goes row by row
 template <typename MakePart>
-bool RoutineOperators::run_rows(const TensorView& w, const float* input, size_t rows, size_t bytes,
-                                MakePart part) {
-    if (is_quantised(w.type)) return false;  // there are no routines for several quantised rows yet
-    constexpr uint32_t kRowsTogether = 8;    ///< fewer would use each weight that was loaded too seldom
+bool RoutineOperators::run_rows(const void* input, size_t rows, size_t bytes, MakePart part) {
+    if (input == nullptr) return false;
+    constexpr uint32_t kRowsTogether = 8;  ///< fewer would use each weight that was loaded too seldom
     const auto total = static_cast<uint32_t>(rows);
     const Split split = split_of(total / kRowsTogether, bytes * rows);
     auto numbered = [&](uint32_t number) {
@@ -225,13 +241,13 @@ bool RoutineOperators::run_rows(const TensorView& w, const float* input, size_t 
     const auto whole = part(OutputRange{0, total});
     return run(whole.key, &whole.arguments);
 }
-bool RoutineOperators::project_rows(float* y, const TensorView& w, const float* x, Epilogue epilogue,
+bool RoutineOperators::project_rows(float* y, const TensorView& w, const void* input, Epilogue epilogue,
                                     size_t rows) {
     RoutineKey key = key_for(Operation::kProject, w);
     key.epilogue = epilogue;
-    return run_rows(w, x, rows, w.bytes(), [&](const OutputRange& own) {
+    return run_rows(input, rows, w.bytes(), [&](const OutputRange& own) {
         Part<ProjectArguments> made{
-            key, {y + size_t{own.first} * w.rows, w.data, x + size_t{own.first} * w.columns, nullptr}};
+            key, {y + size_t{own.first} * w.rows, w.data, row_of(w, input, own.first), nullptr}};
         made.key.m = own.count;
         return made;
     });
@@ -239,9 +255,12 @@ bool RoutineOperators::project_rows(float* y, const TensorView& w, const float* 
 void RoutineOperators::qkv_rows(float* q, float* k, float* v, const float* x, const TensorView& query,
                                 const TensorView& key, const TensorView& value, const RopeRow& rope,
                                 uint32_t head_size, size_t rows) {
-    const bool projected = rows > 1 && project_rows(q, query, x, Epilogue::kStore, rows) &&
-                           project_rows(k, key, x, Epilogue::kStore, rows) &&
-                           project_rows(v, value, x, Epilogue::kStore, rows);
+    const bool alike = is_quantised(key.type) == is_quantised(query.type) &&
+                       is_quantised(value.type) == is_quantised(query.type);
+    const void* input = rows > 1 && alike ? input_for(query, x, rows) : nullptr;
+    const bool projected = project_rows(q, query, input, Epilogue::kStore, rows) &&
+                           project_rows(k, key, input, Epilogue::kStore, rows) &&
+                           project_rows(v, value, input, Epilogue::kStore, rows);
     if (!projected) return Operators::qkv_rows(q, k, v, x, query, key, value, rope, head_size, rows);
     for (size_t i = 0; i < rows; ++i) {
         const RopeRow row{rope.cos + i * (head_size / 2), rope.sin + i * (head_size / 2)};
@@ -250,20 +269,21 @@ void RoutineOperators::qkv_rows(float* q, float* k, float* v, const float* x, co
     }
 }
 void RoutineOperators::project_add_rows(float* y, const TensorView& w, const float* x, size_t rows) {
-    if (rows == 1 || !project_rows(y, w, x, Epilogue::kAdd, rows)) Operators::project_add_rows(y, w, x, rows);
+    const void* input = rows > 1 ? input_for(w, x, rows) : nullptr;
+    if (!project_rows(y, w, input, Epilogue::kAdd, rows)) Operators::project_add_rows(y, w, x, rows);
 }
 void RoutineOperators::gate_up_rows(float* h, const TensorView& gate, const TensorView& up, const float* x,
                                     size_t rows) {
     const RoutineKey key = key_for(Operation::kGateUp, gate);
     const bool alike = gate.type == up.type && gate.layout == up.layout;
+    const void* input = rows > 1 && alike ? input_for(gate, x, rows) : nullptr;
     const auto part = [&](const OutputRange& own) {
         Part<GateUpArguments> made{
-            key,
-            {h + size_t{own.first} * gate.rows, gate.data, up.data, x + size_t{own.first} * gate.columns}};
+            key, {h + size_t{own.first} * gate.rows, gate.data, up.data, row_of(gate, input, own.first)}};
         made.key.m = own.count;
         return made;
     };
-    if (rows == 1 || !alike || !run_rows(gate, x, rows, gate.bytes() + up.bytes(), part))
+    if (!run_rows(input, rows, gate.bytes() + up.bytes(), part))
         Operators::gate_up_rows(h, gate, up, x, rows);
 }
 

@@ -10,16 +10,25 @@
 
 namespace bareflow {
 
+/// What routines are made for.
+struct RoutineIsas {
+    Isa floats;
+    Isa quantised;  ///< as wide as floats; with VNNI, say
+
+    RoutineIsas(Isa both) : floats(both), quantised(both) {}
+    RoutineIsas(Isa of_floats, Isa of_quantised) : floats(of_floats), quantised(of_quantised) {}
+};
+
 class RoutineOperators final : public Operators {
  public:
-    /// `isa` is what routines are made for; `reference` is of the same numeric class and answers the rest.
+    /// `reference` is of the same numeric class and answers the rest.
     /// `allocator` gives room for quantised inputs. Operators whose parts have at least `min_part_bytes` to read are shared
     /// out among `workers`, if there are some.
-    RoutineOperators(RoutineCache& cache, Operators& reference, Isa isa, Allocator& allocator,
+    RoutineOperators(RoutineCache& cache, Operators& reference, RoutineIsas isas, Allocator& allocator,
                      Workers* workers = nullptr, size_t min_part_bytes = kMinPartBytes)
         : cache_(&cache),
           reference_(reference),
-          isa_(isa),
+          isas_(isas),
           allocator_(&allocator),
           workers_(workers),
           min_part_bytes_(min_part_bytes) {}
@@ -27,7 +36,7 @@ class RoutineOperators final : public Operators {
     RoutineOperators(Operators& reference, Workers* workers, size_t min_part_bytes = kMinPartBytes)
         : cache_(nullptr),
           reference_(reference),
-          isa_(Isa::kScalar),
+          isas_(Isa::kScalar),
           workers_(workers),
           min_part_bytes_(min_part_bytes) {}
 
@@ -71,21 +80,22 @@ class RoutineOperators final : public Operators {
     /// The same for an operator on `rows` rows of x: a part has some of the rows, and all weights. False, and nothing has been
     /// computed, if there is no routine for so many rows. `part(own)` is of the rows in `own`.
     template <typename MakePart>
-    bool run_rows(const TensorView& w, const float* input, size_t rows, size_t bytes, MakePart part);
-    bool project_rows(float* y, const TensorView& w, const float* x, Epilogue epilogue, size_t rows);
+    bool run_rows(const void* input, size_t rows, size_t bytes, MakePart part);
+    /// `input` is input_for() the rows of x.
+    bool project_rows(float* y, const TensorView& w, const void* input, Epilogue epilogue, size_t rows);
     Split split_of(uint32_t units, size_t bytes) const {
         return Split::make(units, bytes, workers_ == nullptr ? 1 : workers_->count(), min_part_bytes_);
     }
     /// Returns the index of the largest output with Epilogue::kArgmax.
     uint32_t project(float* y, const TensorView& w, const float* x, Epilogue epilogue);
 
-    /// x as routines for `w` want it: itself, or quantised, valid until the next call; nullptr if there is no room, or no
-    /// routine that could want it.
-    const void* input_for(const TensorView& w, const float* x);
+    /// `rows` rows of x as routines for `w` want them: themselves, or quantised, valid until the next call; nullptr if there
+    /// is no room, or no routine that could want them.
+    const void* input_for(const TensorView& w, const float* x, size_t rows = 1);
 
     RoutineCache* cache_;  ///< nullptr: there are no routines
     Operators& reference_;
-    Isa isa_;
+    RoutineIsas isas_;
     Allocator* allocator_ = nullptr;  ///< with cache_
     Buffer<Q8Group> quantised_;       ///< the input at hand; as large as the largest so far
     Workers* workers_;

@@ -159,6 +159,8 @@ Result<void> ReferenceProbe::check_once(const RoutineKey& key, Routine routine, 
             return check_argmax(key, routine);
         case Operation::kSoftmax:
             return check_softmax(key, routine);
+        case Operation::kQuantise:
+            return check_quantise(key, routine);
     }
     return invalid("there is no probe for {}", name_of(key.operation));
 }
@@ -288,6 +290,22 @@ Result<void> ReferenceProbe::check_softmax(const RoutineKey& key, Routine routin
     reference_.softmax(wanted.data(), key.n);
     times_.reference_ns += clock_.now_ns() - began;
     return compare(values.data(), wanted.data(), 0, key.n);
+}
+
+Result<void> ReferenceProbe::check_quantise(const RoutineKey& key, Routine routine) {
+    constexpr size_t kFloats = sizeof(Q8Group) / sizeof(float);
+    ProbeValues source;
+    const Buffer<float> x = TRY(make_values(allocator_, key.n, source));
+    const size_t groups = key.n / kGroup;
+    Buffer<float> got = TRY(make_output(allocator_, groups * kFloats)),
+                  wanted = TRY(make_output(allocator_, groups * kFloats));
+    const QuantiseArguments arguments{reinterpret_cast<Q8Group*>(got.data()), x.data()};
+    TRY(run(routine, &arguments));
+    TRY(check_fence(got));
+    const uint64_t began = clock_.now_ns();
+    quantise_input(reinterpret_cast<Q8Group*>(wanted.data()), x.data(), key.n);
+    times_.reference_ns += clock_.now_ns() - began;
+    return compare(got.data(), wanted.data(), 0, groups * kFloats);
 }
 
 Result<void> ReferenceProbe::check_attention(const RoutineKey& key, Routine routine) {

@@ -25,6 +25,7 @@ class ReferenceProbe final : public RoutineProbe {
     Result<void> check_attention(const RoutineKey& key, Routine routine);
     Result<void> check_argmax(const RoutineKey& key, Routine routine);
     Result<void> check_softmax(const RoutineKey& key, Routine routine);
+    Result<void> check_quantise(const RoutineKey& key, Routine routine);
     Result<void> check_once(const RoutineKey& key, Routine routine, const void* arguments);
     Result<void> run(Routine routine, const void* arguments);
     /// Calls body(row, panel), which runs the reference, for a sample of m rows and of the panels of n outputs; adds the time

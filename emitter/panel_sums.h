@@ -56,6 +56,9 @@ class PanelSums {
     /// Bytes of one row of x.
     int64_t input_bytes() const { return int64_t{k_} * static_cast<int64_t>(sizeof(float)); }
 
+    /// Sums are in registers alone.
+    int64_t stack_bytes(const BlockShape&) const { return 0; }
+
     /// Bytes of weights that one turn of the loop reads of each source.
     int64_t turn_bytes(const BlockShape& block) const {
         return int64_t{block.panels} * unrolled() * static_cast<int64_t>(kPanelRows * size_of(type_));

@@ -37,7 +37,9 @@ class ProjectionCode {
         load_pointers(offsetof(ProjectArguments, y), offsetof(ProjectArguments, x),
                       {offsetof(ProjectArguments, w), offsetof(ProjectArguments, w)}, 1);
         if (tells_argmax()) argmax_.begin();
+        reserve_stack(1);
         projection(key_.n, key_.m, 1);
+        release_stack(1);
         if (tells_argmax()) {
             a_.mov(kOutput, x86::ptr(kArguments, offsetof(ProjectArguments, y)));
             argmax_.find_first(kOutput, kIndex, kBits, key_.n);
@@ -52,7 +54,9 @@ class ProjectionCode {
         load_pointers(offsetof(GateUpArguments, h), offsetof(GateUpArguments, x),
                       {offsetof(GateUpArguments, gate), offsetof(GateUpArguments, up)}, 2);
         if (fetches_ahead()) a_.push(Sums::kAhead[1]);
+        reserve_stack(2);
         projection(key_.n, key_.m, 2);
+        release_stack(2);
         if (fetches_ahead()) a_.pop(Sums::kAhead[1]);
         finish();
     }
@@ -78,6 +82,15 @@ class ProjectionCode {
     }
     /// With several tiles of rows, each panel is read as often from the L2 cache, and memory would wait meanwhile.
     bool fetches_ahead() const { return key_.m > plan_.rows && key_.n / kPanelRows / plan_.panels > 1; }
+    int32_t stack_bytes(unsigned sources) const {
+        return static_cast<int32_t>(sums_.stack_bytes({sources, plan_.panels, plan_.rows}));
+    }
+    void reserve_stack(unsigned sources) {
+        if (stack_bytes(sources) != 0) a_.sub(x86::rsp, stack_bytes(sources));
+    }
+    void release_stack(unsigned sources) {
+        if (stack_bytes(sources) != 0) a_.add(x86::rsp, stack_bytes(sources));
+    }
     bool tells_argmax() const { return key_.epilogue == Epilogue::kArgmax; }
     void finish() {
         code_.leave();
@@ -156,31 +169,21 @@ class ProjectionCode {
 
     void tile_of_rows(const BlockShape& block, unsigned partial) {
         sums_.emit(block, lines_ahead_);
-        const unsigned vectors = sums_.vectors_per_panel();
-        if (block.sources == 2) activate(block);
+        const unsigned free = sums_.accumulators(block);
         for (unsigned row = 0; row < block.rows; ++row) {
             for (unsigned panel = 0; panel < block.panels; ++panel) {
                 const bool last = panel + 1 == block.panels;
                 const unsigned outputs = last && partial != 0 ? partial : static_cast<unsigned>(kPanelRows);
-                for (unsigned v = 0; v < vectors; ++v) {
-                    const unsigned first = v * code_.lanes();
-                    if (first >= outputs) break;
+                for (unsigned first = 0; first < outputs; first += code_.lanes()) {
+                    const unsigned v = first / code_.lanes();
+                    const unsigned sum = sums_.accumulator(block, row, 0, panel, v);
+                    if (block.sources == 2) {  // silu(gate) * up
+                        emit_silu_multiply(code_, pool_, sum, sums_.accumulator(block, row, 1, panel, v),
+                                           free, {free + 1, free + 2, free + 3, free + 4});
+                    }
                     const unsigned count = outputs - first < code_.lanes() ? outputs - first : code_.lanes();
                     const int64_t place = (int64_t{row} * n_ + panel * kPanelRows + first) * kFloat;
-                    put(sums_.accumulator(block, row, 0, panel, v), place, count, sums_.accumulators(block));
-                }
-            }
-        }
-    }
-    /// Both sources' sums become silu(gate) * up, in the gate's accumulator.
-    void activate(const BlockShape& block) {
-        const unsigned free = sums_.accumulators(block);
-        const ExponentialScratch scratch{free + 1, free + 2, free + 3, free + 4};
-        for (unsigned row = 0; row < block.rows; ++row) {
-            for (unsigned panel = 0; panel < block.panels; ++panel) {
-                for (unsigned v = 0; v < sums_.vectors_per_panel(); ++v) {
-                    emit_silu_multiply(code_, pool_, sums_.accumulator(block, row, 0, panel, v),
-                                       sums_.accumulator(block, row, 1, panel, v), free, scratch);
+                    put(sum, place, count, free);
                 }
             }
         }

@@ -17,10 +17,15 @@ bool sane_matrix(const RoutineKey& key) {
 }
 
 unsigned sources_of(const RoutineKey& key) { return key.operation == Operation::kGateUp ? 2 : 1; }
-/// Quantised sums need psignb, which has no EVEX form: AVX-512 computes them as AVX2 does.
-bool has_evex(const RoutineKey& key) { return key.isa == Isa::kAvx512 && !is_quantised(key.type); }
-unsigned vector_registers(const RoutineKey& key) { return has_evex(key) ? 32 : 16; }
-unsigned widest_vector(const RoutineKey& key) { return has_evex(key) ? 64 : key.isa == Isa::kSse2 ? 16 : 32; }
+/// Without VNNI quantised sums need psignb, which has no EVEX form: AVX-512 computes them as AVX2 does.
+bool uses_evex(const RoutineKey& key) {
+    return has_evex(key.isa) && (!is_quantised(key.type) || has_vnni(key.isa));
+}
+unsigned vector_registers(const RoutineKey& key) { return uses_evex(key) ? 32 : 16; }
+unsigned widest_vector(const RoutineKey& key) {
+    if (key.operation == Operation::kQuantise) return 16;
+    return uses_evex(key) ? 64 : has_vex(key.isa) ? 32 : 16;
+}
 
 /// Registers of a block beside its accumulators: x, the weights' way in, scratch, and what SiLU needs.
 unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows, unsigned vectors_per_panel) {
@@ -29,11 +34,11 @@ unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows,
     const bool half = key.type == ElementType::kF16;
     const unsigned best = key.epilogue == Epilogue::kArgmax ? 1 : 0;
     if (is_quantised(key.type)) {
-        constexpr unsigned kQuantisedLoop = 6;
-        return accumulators + best + kQuantisedLoop;
+        constexpr unsigned kScratch = 5;  // QuantisedDots'
+        return kScratch + (rows > 1 ? std::max(rows, sources) : accumulators + best + 1);
     }
     const unsigned weights = rows > 1 ? sources * panels * vectors_per_panel : half ? 1 : 0;
-    const unsigned scratch = half && key.isa == Isa::kSse2 ? 3 : key.numerics == NumericClass::kFma ? 0 : 1;
+    const unsigned scratch = half && !has_vex(key.isa) ? 3 : key.numerics == NumericClass::kFma ? 0 : 1;
     const unsigned loop = 1 + weights + scratch;
     constexpr unsigned kActivation = 5, kRotation = 4;
     const unsigned epilogue = sources == 2 ? kActivation : key.operation == Operation::kQkv ? kRotation : 1;
@@ -43,8 +48,8 @@ unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows,
 /// As many rows of x at a time as fit beside one panel (two where there are 32 registers): each weight that was loaded is
 /// used by all of them, and their sums hide the latency of the multiply-adds.
 unsigned preferred_rows(const RoutineKey& key, unsigned available, unsigned vectors) {
-    if (is_quantised(key.type)) return 1;
-    const unsigned panels = key.isa == Isa::kAvx512 ? 2 : 1;
+    if (is_quantised(key.type)) return balanced(key.m, available / 2);
+    const unsigned panels = uses_evex(key) ? 2 : 1;
     unsigned rows = 1;
     while (rows < key.m && registers_needed(key, panels, rows + 1, vectors) <= available) ++rows;
     return balanced(key.m, rows);
@@ -52,8 +57,8 @@ unsigned preferred_rows(const RoutineKey& key, unsigned available, unsigned vect
 /// With one row, some 12 sums: 8 hide the latency of two multiply-adds a cycle that take 4 each, more leave room for the
 /// loads of x.
 unsigned preferred_panels(const RoutineKey& key, unsigned available, unsigned rows, unsigned vectors) {
-    if (is_quantised(key.type)) return std::max(1u, 4 / (vectors * sources_of(key)));
-    if (rows > 1) return key.isa == Isa::kAvx512 ? 2 : 1;
+    if (is_quantised(key.type)) return rows > 1 ? 1 : std::max(1u, 4 / (vectors * sources_of(key)));
+    if (rows > 1) return uses_evex(key) ? 2 : 1;
     constexpr unsigned kChains = 12;
     const unsigned sources = sources_of(key);
     unsigned largest = std::max(1u, kChains / (vectors * sources));
@@ -65,8 +70,8 @@ unsigned preferred_panels(const RoutineKey& key, unsigned available, unsigned ro
 }  // namespace
 
 bool can_emit(const RoutineKey& key) {
-    if (key.isa == Isa::kScalar || (key.isa == Isa::kSse2 && key.numerics == NumericClass::kFma))
-        return false;
+    if (key.isa == Isa::kScalar || (!has_vex(key.isa) && key.numerics == NumericClass::kFma)) return false;
+    if (is_for_quantised_only(key.isa) && !is_quantised(key.type)) return false;
     switch (key.operation) {
         case Operation::kProject:
         case Operation::kGateUp:
@@ -82,6 +87,8 @@ bool can_emit(const RoutineKey& key) {
         case Operation::kArgmax:
         case Operation::kSoftmax:
             return key.n >= 1 && key.n <= kMaxDimension;
+        case Operation::kQuantise:
+            return key.n >= 1 && key.n <= kMaxRows * kMaxDimension && key.n % kGroup == 0;
         case Operation::kAttention:
             return attention_supports(key);
     }
@@ -95,10 +102,16 @@ bool runs_on(const CpuFeatures& cpu, Isa isa, NumericClass numerics) {
             return true;
         case Isa::kSse2:
             return cpu.sse2 && numerics == NumericClass::kMulAdd;
+        case Isa::kSsse3:
+            return cpu.ssse3 && numerics == NumericClass::kMulAdd;
         case Isa::kAvx2:
             return cpu.avx2 && cpu.f16c;
+        case Isa::kAvxVnni:
+            return cpu.avx2 && cpu.f16c && cpu.avx_vnni;
         case Isa::kAvx512:
-            return cpu.avx2 && cpu.f16c && cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl;
+        case Isa::kAvx512Vnni:
+            return cpu.avx2 && cpu.f16c && cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl &&
+                   (isa == Isa::kAvx512 || cpu.avx512_vnni);
     }
     return false;
 }
@@ -108,6 +121,14 @@ Isa best_isa(const CpuFeatures& cpu, NumericClass numerics) {
         if (runs_on(cpu, isa, numerics)) return isa;
     }
     return Isa::kScalar;
+}
+
+Isa best_quantised_isa(const CpuFeatures& cpu, Isa floats, NumericClass numerics) {
+    const Isa special = has_evex(floats)       ? Isa::kAvx512Vnni
+                        : has_vex(floats)      ? Isa::kAvxVnni
+                        : floats == Isa::kSse2 ? Isa::kSsse3
+                                               : floats;
+    return runs_on(cpu, special, numerics) ? special : floats;
 }
 
 Plan complete_plan(const RoutineKey& key, const Plan& wanted) {
@@ -120,9 +141,9 @@ Plan complete_plan(const RoutineKey& key, const Plan& wanted) {
     const unsigned vectors = static_cast<unsigned>(kPanelRows * sizeof(float)) / plan.vector_bytes;
     const unsigned available = vector_registers(key);
     constexpr unsigned kMaxPanels = 16, kMaxUnroll = 64, kUnroll = 4;
-    unsigned rows = std::clamp<unsigned>(
-        plan.rows != 0 && !is_quantised(key.type) ? plan.rows : preferred_rows(key, available, vectors), 1,
-        key.m);
+    unsigned rows =
+        std::clamp<unsigned>(plan.rows != 0 ? plan.rows : preferred_rows(key, available, vectors), 1, key.m);
+    if (is_quantised(key.type) && !has_vex(key.isa)) rows = 1;  // quantised_dots.h
     unsigned panels = std::clamp<unsigned>(
         plan.panels != 0 ? plan.panels : preferred_panels(key, available, rows, vectors), 1, kMaxPanels);
     while (registers_needed(key, panels, rows, vectors) > available && (panels > 1 || rows > 1)) {
@@ -134,8 +155,9 @@ Plan complete_plan(const RoutineKey& key, const Plan& wanted) {
             --panels;
         }
     }
+    if (is_quantised(key.type) && rows > 1) panels = 1;  // their sums lie on the stack
     plan.panels = static_cast<uint8_t>(panels);
-    plan.rows = static_cast<uint8_t>(is_quantised(key.type) ? 1 : rows);
+    plan.rows = static_cast<uint8_t>(rows);
     if (plan.unroll == 0) plan.unroll = kUnroll;
     plan.unroll = static_cast<uint8_t>(std::min<unsigned>(plan.unroll, kMaxUnroll));
     return plan;

@@ -12,6 +12,9 @@ bool can_emit(const RoutineKey& key);
 /// The ISA that routines should be made for on a CPU, in a numeric class: fma needs FMA, f16 below AVX2 goes without
 /// F16C. kScalar if there is none.
 Isa best_isa(const CpuFeatures& cpu, NumericClass numerics);
+/// The ISA for quantised weights where routines of floats are made for `floats`: as wide, with pmaddubsw or VNNI if the CPU
+/// has it.
+Isa best_quantised_isa(const CpuFeatures& cpu, Isa floats, NumericClass numerics);
 /// Whether code for `isa` in that class runs on the CPU.
 bool runs_on(const CpuFeatures& cpu, Isa isa, NumericClass numerics);
 

@@ -5,6 +5,7 @@
 #include "emitter/attention_code.h"
 #include "emitter/projection_code.h"
 #include "emitter/qkv_code.h"
+#include "emitter/quantise_code.h"
 #include "emitter/quantised_sums.h"
 #include "emitter/rms_norm_code.h"
 #include "emitter/routine_emitter.h"
@@ -40,6 +41,8 @@ void emit_routine(A& a, const RoutineKey& key, const Plan& plan) {
             return ArgmaxRoutine<A>(a, key, plan).emit();
         case Operation::kSoftmax:
             return SoftmaxRoutine<A>(a, key, plan).emit();
+        case Operation::kQuantise:
+            return QuantiseCode<A>(a, key, plan).emit();
     }
     ASSERT(!"can_emit() was not asked");
 }

@@ -17,14 +17,15 @@ constexpr uint8_t kShufflePairs = 0xB1;
 template <typename A>
 class VectorCode {
  public:
-    /// `bytes` is 16, 32 or 64; 16 with Isa::kSse2 means legacy encodings.
+    /// `bytes` is 16, 32 or 64; an ISA without VEX has 16, and legacy encodings.
     VectorCode(A& assembler, Isa isa, NumericClass numerics, unsigned bytes)
         : a(assembler), isa_(isa), numerics_(numerics), bytes_(bytes) {}
 
     unsigned bytes() const { return bytes_; }
     unsigned lanes() const { return bytes_ / sizeof(float); }
-    unsigned registers() const { return isa_ == Isa::kAvx512 ? 32 : 16; }
-    bool vex() const { return isa_ != Isa::kSse2; }
+    unsigned registers() const { return has_evex(isa_) ? 32 : 16; }
+    bool vex() const { return has_vex(isa_); }
+    bool evex() const { return has_evex(isa_); }
     bool fma() const { return numerics_ == NumericClass::kFma; }
     Isa isa() const { return isa_; }
     NumericClass numerics() const { return numerics_; }
@@ -144,6 +145,22 @@ class VectorCode {
         if (vex()) return a.vpaddd(reg(to), reg(x), reg(y));
         copy(to, x);
         a.paddd(x86::xmm(to), x86::xmm(y));
+    }
+    void subtract_32(unsigned to, unsigned x, unsigned y) {
+        if (vex()) return a.vpsubd(reg(to), reg(x), reg(y));
+        copy(to, x);
+        a.psubd(x86::xmm(to), x86::xmm(y));
+    }
+    void and_bits(unsigned to, unsigned x, unsigned y) {
+        if (evex()) return a.vpandd(reg(to), reg(x), reg(y));
+        if (vex()) return a.vpand(reg(to), reg(x), reg(y));
+        if (to == y) return a.pand(x86::xmm(to), x86::xmm(x));
+        copy(to, x);
+        a.pand(x86::xmm(to), x86::xmm(y));
+    }
+    /// Whole numbers of 32 bits become floats, rounded to nearest even, in place.
+    void to_floats(unsigned value) {
+        vex() ? a.vcvtdq2ps(reg(value), reg(value)) : a.cvtdq2ps(x86::xmm(value), x86::xmm(value));
     }
     /// Neighbouring lanes trade places.
     void swap_pairs(unsigned to, unsigned x) {

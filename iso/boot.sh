@@ -47,7 +47,7 @@ The model
   -z FILE                its tokenizer (default: NAME.tokenizer.bin, or the one beside it that fits)
 The path
   -t N                   cores that compute; 0: all that --smp gives (default: 0)
-  --isa NAME             auto, scalar, sse2, avx2 or avx512: instructions to use (default: auto)
+  --isa NAME             auto, scalar, sse2, ssse3, avx2 or avx512: instructions to use (default: auto)
   --jit on|off           machine code made for the model's shapes (default: on)
   --profile on|off       show where the time went, at the end (default: off)
   --assembler NAME       what encodes it: asmjit or tiny (default: asmjit)

@@ -8,9 +8,6 @@
 namespace bareflow {
 namespace {
 
-constexpr float kLargestQ = 127;
-/// A group of nothing greater counts as zeros: 1 / scale would leave the range of f32.
-constexpr float kSmallestGroup = 0x1p-100f;
 /// Added and taken away again, it rounds to the nearest whole number, ties to even (|x| < 2^22).
 constexpr float kRoundToWhole = 0x1.8p23f;
 
@@ -26,15 +23,15 @@ inline float largest_magnitude(const float* x) {
 
 inline void quantise_group(Q8Group& to, const float* x) {
     const float largest = largest_magnitude(x);
-    const bool zeros = largest < kSmallestGroup;
-    to.scale = zeros ? 0.0f : largest / kLargestQ;
+    const bool zeros = largest < kSmallestQ8Group;
+    to.scale = zeros ? 0.0f : largest / kLargestQ8;
     const float inverse = zeros ? 0.0f : 1.0f / to.scale;
     to.sum = 0;
     for (size_t k = 0; k < kGroup; ++k) {
         // As maxps and minps with the constant second: a NaN becomes -127.
         float scaled = x[k] * inverse;
-        scaled = scaled > -kLargestQ ? scaled : -kLargestQ;
-        scaled = scaled < kLargestQ ? scaled : kLargestQ;
+        scaled = scaled > -kLargestQ8 ? scaled : -kLargestQ8;
+        scaled = scaled < kLargestQ8 ? scaled : kLargestQ8;
         const float whole = (scaled + kRoundToWhole) - kRoundToWhole;
         to.q[k] = static_cast<int8_t>(whole);
         to.sum += to.q[k];

@@ -24,7 +24,7 @@ struct SamplingOptions {
 constexpr uint32_t kUnlimitedTokens = UINT32_MAX;
 
 /// Which instructions routines may use; kAuto: the best that the CPU has.
-enum class IsaChoice : uint8_t { kAuto, kScalar, kSse2, kAvx2, kAvx512 };
+enum class IsaChoice : uint8_t { kAuto, kScalar, kSse2, kSsse3, kAvx2, kAvx512 };
 
 enum class AssemblerChoice : uint8_t { kAsmjit, kTiny };
 

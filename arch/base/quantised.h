@@ -46,5 +46,8 @@ struct Q8Group {
     int32_t sum;  ///< of q: what weights with an offset add too much, for each unit of it
 };
 static_assert(sizeof(Q8Group) == 40);
+constexpr float kLargestQ8 = 127;
+/// A group of nothing greater counts as zeros: 1 / scale would leave the range of f32.
+constexpr float kSmallestQ8Group = 0x1p-100f;
 
 }  // namespace bareflow

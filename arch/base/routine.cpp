@@ -16,6 +16,7 @@ constexpr OperationNaming kOperations[] = {
     {Operation::kAttention, "QqGkv_hH", false, false, "attention_32q4kv_h64_fma_avx2"},
     {Operation::kArgmax, "N", false, false, "argmax_32000_fma_avx2"},
     {Operation::kSoftmax, "N", false, false, "softmax_32000_fma_avx2"},
+    {Operation::kQuantise, "N", false, false, "quantise_2048_fma_avx2"},
 };
 constexpr SizeNaming kSizes[] = {
     {'M', &RoutineKey::m, "rows of x"},

@@ -8,14 +8,22 @@
 #include <type_traits>
 
 #include "arch/base/format.h"
+#include "arch/base/quantised.h"
 #include "arch/base/result.h"
 #include "arch/base/tensor.h"
 
 namespace bareflow {
 
-/// The vector instructions that a routine may use. Ordered: each contains the ones before it.
-enum class Isa : uint8_t { kScalar = 0, kSse2, kAvx2, kAvx512 };
-constexpr Isa kIsas[] = {Isa::kScalar, Isa::kSse2, Isa::kAvx2, Isa::kAvx512};
+/// The vector instructions that a routine may use. Ordered by the encodings: legacy, VEX, EVEX. SSSE3 and the two with
+/// VNNI are for quantised weights alone, and differ from the one before them only there.
+enum class Isa : uint8_t { kScalar = 0, kSse2, kSsse3, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni };
+constexpr Isa kIsas[] = {Isa::kScalar,  Isa::kSse2,   Isa::kSsse3,     Isa::kAvx2,
+                         Isa::kAvxVnni, Isa::kAvx512, Isa::kAvx512Vnni};
+constexpr bool has_vex(Isa isa) { return isa >= Isa::kAvx2; }
+constexpr bool has_evex(Isa isa) { return isa >= Isa::kAvx512; }
+/// vpdpbusd: dots of bytes in one instruction.
+constexpr bool has_vnni(Isa isa) { return isa == Isa::kAvxVnni || isa == Isa::kAvx512Vnni; }
+constexpr bool is_for_quantised_only(Isa isa) { return isa == Isa::kSsse3 || has_vnni(isa); }
 
 enum class Operation : uint8_t {
     kProject = 1,  ///< y = W x, for m rows of x
@@ -25,6 +33,7 @@ enum class Operation : uint8_t {
     kAttention,    ///< softmax(q K / sqrt(head_size)) V for all heads
     kArgmax,       ///< the index of the largest of n values
     kSoftmax,      ///< n values become e^(x - max) / the sum of these, in place
+    kQuantise,     ///< n values become n / 32 Q8Groups
 };
 
 /// What happens to a sum when it is complete.
@@ -112,15 +121,20 @@ struct ArgmaxArguments {
 struct SoftmaxArguments {
     float* values;  // (n)
 };
+struct QuantiseArguments {
+    Q8Group* groups;  // (n / 32)
+    const float* x;   // (n)
+};
 using Routine = void (*)(const void* arguments);
 
 constexpr std::string_view name_of(Isa isa) {
-    constexpr std::string_view kNames[] = {"scalar", "sse2", "avx2", "avx512"};
+    constexpr std::string_view kNames[] = {"scalar",  "sse2",   "ssse3",     "avx2",
+                                           "avxvnni", "avx512", "avx512vnni"};
     return kNames[static_cast<size_t>(isa)];
 }
 constexpr std::string_view name_of(Operation operation) {
-    constexpr std::string_view kNames[] = {"?",        "project",   "qkv",    "gate_up",
-                                           "rms_norm", "attention", "argmax", "softmax"};
+    constexpr std::string_view kNames[] = {"?",         "project", "qkv",     "gate_up", "rms_norm",
+                                           "attention", "argmax",  "softmax", "quantise"};
     return kNames[static_cast<size_t>(operation)];
 }
 

@@ -66,6 +66,7 @@ class Operands {
         AttentionArguments attention;
         ArgmaxArguments argmax;
         SoftmaxArguments softmax;
+        QuantiseArguments quantise;
     };
 
     Result<void> fill(const RoutineKey& key);
@@ -186,6 +187,12 @@ Result<void> Operands::fill(const RoutineKey& key) {
             return {};
         case Operation::kSoftmax:
             arguments_.softmax = {TRY(floats(key.n))};
+            flops = 4 * n;
+            return {};
+        case Operation::kQuantise:
+            arguments_.quantise = {
+                reinterpret_cast<Q8Group*>(TRY(floats(key.n / kGroup * sizeof(Q8Group) / sizeof(float)))),
+                TRY(floats(key.n))};
             flops = 4 * n;
             return {};
     }

@@ -22,7 +22,9 @@ SMALL = (
     "rms_norm_50_eps1em6_fma_avx2",
     "attention_4q2kv_h20_fma_avx2",
 )
-ROUTINES = 5 * len(SMALL)  # fma: avx2, avx512; muladd: sse2, avx2, avx512
+QUANTISED = ("project_1x50x64_q8_0_fma_avx2", "gate_up_3x50x64_q4_0_fma_avx2")
+# fma: avx2, avx512; muladd: sse2, avx2, avx512. Quantised also ssse3, and avxvnni and avx512vnni in both.
+ROUTINES = 5 * len(SMALL) + 10 * len(QUANTISED)
 EXACT = r"(?m)^\s+\d+: [0-9a-f]+ +(\d+) (\w+) +(\w+) +DEFAULT +\d+ (\w+)$"  # readelf -sW
 
 
@@ -53,13 +55,14 @@ def test_an_object_has_one_function_of_the_keys_name_and_the_codes_size(tmp_path
 
 
 def test_every_operation_and_isa_disassembles(tmp_path):
-    emit(*SMALL, "--all-isas", "-o", tmp_path / "all.o")
+    emit(*SMALL, *QUANTISED, "--all-isas", "-o", tmp_path / "all.o")
     text = output("objdump", "-d", "-M", "intel", tmp_path / "all.o")
     assert "(bad)" not in text
-    functions = re.findall(r"(?m)^[0-9a-f]+ <(\w+_(?:fma|muladd)_(?:sse2|avx2|avx512))>:", text)
+    functions = re.findall(r"(?m)^[0-9a-f]+ <(\w+_(?:fma|muladd)_(?:sse2|ssse3|avx2|avxvnni|avx512|avx512vnni))>:", text)
     assert len(functions) == len(set(functions)) == ROUTINES
     for isa, register in zip(ISAS, ("xmm", "ymm", "zmm")):
-        for name in (name for name in functions if name.endswith("_" + isa)):
+        plain = [name for name in functions if name.endswith("_" + isa) and not re.search(r"_q[48]_0_", name)]
+        for name in plain:
             assert register in text[text.index(f"<{name}>:"):].partition("ret")[0], name
     # Constants are marked as such: shown as bytes, not as instructions.
     objects = [row for row in re.findall(EXACT, output("readelf", "-sW", tmp_path / "all.o")) if row[1] == "OBJECT"]
@@ -69,7 +72,7 @@ def test_every_operation_and_isa_disassembles(tmp_path):
 
 
 def test_all_assemblers_make_the_same_bytes(tmp_path):
-    done = emit(*SMALL, "--all-isas", "--compare")
+    done = emit(*SMALL, *QUANTISED, "--all-isas", "--compare")
     assert done.stdout.count(b"identical: ") == ROUTINES
     for key in SMALL:
         codes = [raw(tmp_path, key, "--assembler", name) for name in ("tiny", "asmjit", "xbyak")]

@@ -21,10 +21,12 @@ bool belongs_to(const ZydisDecodedInstruction& info, Isa isa, NumericClass numer
     constexpr std::string_view kAvx2[] = {"AVX", "AVX2", "F16C"};
     const std::string_view set = ZydisISASetGetString(info.meta.isa_set);
     if (std::ranges::find(kAlways, set) != std::end(kAlways)) return true;
-    if (isa == Isa::kSse2) return false;
+    if (isa == Isa::kSsse3) return set == "SSSE3";
+    if (!has_vex(isa)) return false;
     if (std::ranges::find(kAvx2, set) != std::end(kAvx2)) return true;
     if (set == "FMA") return numerics == NumericClass::kFma;
-    return isa == Isa::kAvx512 &&
+    if (set.find("VNNI") != set.npos) return has_vnni(isa) && set.starts_with("AVX512") == has_evex(isa);
+    return has_evex(isa) &&
            (set.starts_with("AVX512F_") || set.starts_with("AVX512BW_") || set.starts_with("AVX512DQ_"));
 }
 
@@ -122,7 +124,7 @@ class Run {
             const bool clean =
                 (vector.known & kUpper) == kUpper &&
                 std::all_of(vector.lanes.begin() + 4, vector.lanes.end(), [](uint32_t l) { return l == 0; });
-            if (case_.key.isa == Isa::kSse2 ? !untouched : !clean)
+            if (!has_vex(case_.key.isa) ? !untouched : !clean)
                 throw Violation("leaves upper halves dirty: vzeroupper is missing");
         }
     }

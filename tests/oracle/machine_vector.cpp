@@ -74,13 +74,16 @@ constexpr Binary kGreaterInteger = [](uint32_t a, uint32_t b) {
 
 /// cmpps with the predicates that routines use: all ones where it holds (Intel SDM 2A table 3-1).
 void compare(M& m, const I& i) {
-    constexpr uint8_t kEqual = 0;
-    if (i.immediate() != kEqual) throw Violation("cmpps is simulated for equality");
+    constexpr uint8_t kEqual = 0, kNotLess = 5;
+    if (i.immediate() != kEqual && i.immediate() != kNotLess)
+        throw Violation("cmpps is simulated for equal and not less");
     const unsigned lanes = lanes_of(i);
     const VectorValue a = m.vector(i, first_source(i), lanes), b = m.vector(i, second_source(i), lanes);
     VectorValue result{{}, a.known & b.known};
-    for (unsigned lane = 0; lane < lanes; ++lane)
-        result.lanes[lane] = as_float(a.lanes[lane]) == as_float(b.lanes[lane]) ? UINT32_MAX : 0;
+    for (unsigned lane = 0; lane < lanes; ++lane) {
+        const float x = as_float(a.lanes[lane]), y = as_float(b.lanes[lane]);
+        result.lanes[lane] = (i.immediate() == kEqual ? x == y : !(x < y)) ? UINT32_MAX : 0;
+    }
     m.set_vector(i, 0, result, lanes);
 }
 /// The lanes' sign bits, in a general register.
@@ -188,6 +191,56 @@ constexpr Unary kMagnitudeOfBytes = [](uint32_t a) {
 };
 /// Exact: the dots of a group are below 2^24.
 constexpr Unary kToFloat = [](uint32_t a) { return as_bits(static_cast<float>(static_cast<int32_t>(a))); };
+
+/// To nearest, ties to even, as MXCSR has it; what does not fit becomes the lowest number.
+constexpr Unary kToInteger = [](uint32_t a) {
+    const float x = as_float(a);
+    return x >= -0x1p31f && x < 0x1p31f ? static_cast<uint32_t>(std::lrint(x)) : 0x80000000u;
+};
+/// vpdpbusd: bytes of the first source have no sign, those of the second have; four products are added to the lane.
+void add_dots_of_bytes(M& m, const I& i) {
+    const unsigned lanes = lanes_of(i);
+    const VectorValue a = m.vector(i, 1, lanes), b = m.vector(i, 2, lanes);
+    VectorValue sum = m.vector(i, 0, lanes);
+    sum.known &= a.known & b.known;
+    for (unsigned lane = 0; lane < lanes; ++lane) {
+        for (unsigned byte = 0; byte < 4; ++byte) {
+            sum.lanes[lane] += static_cast<uint32_t>(int32_t{part<uint8_t>(a.lanes[lane], byte)} *
+                                                     int32_t{part<int8_t>(b.lanes[lane], byte)});
+        }
+    }
+    m.set_vector(i, 0, sum, lanes);
+}
+/// packssdw, packsswb: two lanes (of both sources, in blocks of 16 bytes) become one, by `kPack`.
+template <Binary kPack>
+void pack(M& m, const I& i) {
+    const unsigned lanes = lanes_of(i);
+    const VectorValue a = m.vector(i, first_source(i), lanes), b = m.vector(i, second_source(i), lanes);
+    VectorValue result;
+    for (unsigned lane = 0; lane < lanes; ++lane) {
+        const VectorValue& from = lane % 4 < 2 ? a : b;
+        const unsigned first = lane / 4 * 4 + lane % 2 * 2;
+        result.lanes[lane] = kPack(from.lanes[first], from.lanes[first + 1]);
+        result.known |= (from.known >> first & from.known >> (first + 1) & 1) << lane;
+    }
+    m.set_vector(i, 0, result, lanes);
+}
+constexpr Binary kPackWords = [](uint32_t low, uint32_t high) {
+    const auto word = [](uint32_t x) {
+        return static_cast<uint32_t>(
+                   std::clamp(static_cast<int32_t>(x), int32_t{INT16_MIN}, int32_t{INT16_MAX})) &
+               0xFFFF;
+    };
+    return word(low) | word(high) << 16;
+};
+constexpr Binary kPackBytes = [](uint32_t low, uint32_t high) {
+    uint32_t result = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+        const int value = part<int16_t>(i < 2 ? low : high, i % 2);
+        result |= (static_cast<uint32_t>(std::clamp(value, -128, 127)) & 0xFF) << (8 * i);
+    }
+    return result;
+};
 
 /// psrlw and psraw by an immediate.
 template <bool kSigned>
@@ -394,6 +447,11 @@ const std::map<ZydisMnemonic, Handler>& handlers() {
         LEGACY_AND_VEX(XORPS, exclusive_or<kXor>),
         LEGACY_AND_VEX(PXOR, exclusive_or<kXor>),
         {ZYDIS_MNEMONIC_VPXORD, exclusive_or<kXor>},
+        {ZYDIS_MNEMONIC_VPANDD, packed<kAnd>},
+        {ZYDIS_MNEMONIC_VPDPBUSD, add_dots_of_bytes},
+        LEGACY_AND_VEX(PACKSSDW, pack<kPackWords>),
+        LEGACY_AND_VEX(PACKSSWB, pack<kPackBytes>),
+        LEGACY_AND_VEX(CVTPS2DQ, each_lane<kToInteger>),
         LEGACY_AND_VEX(CMPPS, compare),
         LEGACY_AND_VEX(MOVMSKPS, move_signs),
         LEGACY_AND_VEX(UCOMISS, compare_floats),
@@ -425,6 +483,7 @@ const std::map<ZydisMnemonic, Handler>& handlers() {
         {ZYDIS_MNEMONIC_VBROADCASTSS, broadcast},
         LEGACY_AND_VEX(SHUFPS, shuffle),
         {ZYDIS_MNEMONIC_VPERMILPS, permute_in_lanes},
+        LEGACY_AND_VEX(PSHUFD, permute_in_lanes),
         {ZYDIS_MNEMONIC_VMOVSHDUP, duplicate<1>},
         {ZYDIS_MNEMONIC_VMOVSLDUP, duplicate<0>},
         LEGACY_AND_VEX(UNPCKLPS, interleave_low),

@@ -195,7 +195,7 @@ EmittedRoutine emit_with_planted_bug(const RoutineKey& key, const Plan& plan, st
     RoutineKey made = key;
     if (has(RoutineBug::kOtherEpilogue) && key.operation == Operation::kProject)
         made.epilogue = key.epilogue == Epilogue::kAdd ? Epilogue::kStore : Epilogue::kAdd;
-    if (has(RoutineBug::kOtherNumericClass) && key.isa != Isa::kSse2 && key.numerics == NumericClass::kFma)
+    if (has(RoutineBug::kOtherNumericClass) && has_vex(key.isa) && key.numerics == NumericClass::kFma)
         made.numerics = NumericClass::kMulAdd;  // the other way round the ISA gives it away
     emit_routine(a, made, plan);
     const AssemblerError error = a.finish();

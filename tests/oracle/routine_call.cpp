@@ -182,12 +182,12 @@ std::string broken_promise(const CallState& state, Isa isa) {
     if ((state.flags & kDirectionFlag) != 0) return "leaves the direction flag set";
     if (((state.mxcsr ^ state.mxcsr_after) & kMxcsrControl) != 0) return "changes MXCSR's control bits";
     if (state.vectors == 0) return {};
-    const uint32_t upper = isa == Isa::kSse2 ? kPoisonLane : 0;
+    const uint32_t upper = !has_vex(isa) ? kPoisonLane : 0;
     for (unsigned i = 0; i < 16; ++i) {
         for (const uint32_t lane : state.upper_halves[i]) {
             if (lane == upper) continue;
-            return isa == Isa::kSse2 ? "touches the upper half of ymm" + std::to_string(i)
-                                     : "leaves upper halves dirty: vzeroupper is missing";
+            return !has_vex(isa) ? "touches the upper half of ymm" + std::to_string(i)
+                                 : "leaves upper halves dirty: vzeroupper is missing";
         }
     }
     return {};

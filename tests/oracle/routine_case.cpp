@@ -32,11 +32,13 @@ const std::vector<CaseKind>& all_kinds() {
     static const std::vector<CaseKind> kinds = [] {
         std::vector<CaseKind> found;
         const auto add = [&](const CaseKind& kind) {
-            if (kind.isa == Isa::kSse2 && kind.numerics == NumericClass::kFma) return;
+            if (!has_vex(kind.isa) && kind.numerics == NumericClass::kFma) return;
+            if (is_for_quantised_only(kind.isa) && !is_quantised(kind.type)) return;
             if (kind.numerics == NumericClass::kFma && !this_cpu().fma) return;
             found.push_back(kind);
         };
-        for (const Isa isa : {Isa::kSse2, Isa::kAvx2, Isa::kAvx512}) {
+        for (const Isa isa : kIsas) {
+            if (isa == Isa::kScalar) continue;
             for (const NumericClass numerics : {NumericClass::kFma, NumericClass::kMulAdd}) {
                 for (const ElementType type : kElementTypes) {
                     add({Operation::kProject, numerics, isa, Epilogue::kStore, type});
@@ -49,6 +51,7 @@ const std::vector<CaseKind>& all_kinds() {
                 add({Operation::kAttention, numerics, isa, {}, {}});
                 add({Operation::kArgmax, numerics, isa, {}, {}});
                 add({Operation::kSoftmax, numerics, isa, {}, {}});
+                add({Operation::kQuantise, numerics, isa, {}, {}});
             }
         }
         return found;
@@ -89,6 +92,7 @@ RoutineCase choose_case(x86::Chooser& choose, const CaseKind& kind, const CaseSi
         key.kv_n = kv_heads * key.head_size;
         key.n = key.kv_n * size(sizes.n < 4 * key.kv_n ? 2 : 4);
     }
+    if (kind.operation == Operation::kQuantise) key.n = static_cast<uint32_t>(kGroup) * size(6);
     if (kind.operation == Operation::kRmsNorm) {
         const std::vector<float> eps = {1e-5f, 1e-6f, 0x1p-20f};
         key.eps = choose.pick(eps);

@@ -56,6 +56,9 @@ RoutineMemory::RoutineMemory(const RoutineCase& c) : case_(c), state_(c.seed | 1
         case Operation::kSoftmax:
             make_softmax();
             break;
+        case Operation::kQuantise:
+            make_quantise();
+            break;
     }
     reset();
 }
@@ -248,6 +251,25 @@ void RoutineMemory::make_softmax() {
     float* values = output("values", n, true);
     reference(case_.key.numerics).softmax(wanted(values), n);
     set_arguments(SoftmaxArguments{values});
+}
+/// Groups of zeros, of less than counts, of NaNs and infinities are among the others.
+void RoutineMemory::make_quantise() {
+    constexpr float kSpecial[] = {std::numeric_limits<float>::infinity(), __builtin_nanf(""), 0x1p-101f,
+                                  kSmallestQ8Group};
+    const uint32_t n = case_.key.n;
+    const float* x = input("x", n);
+    auto* changed = reinterpret_cast<float*>(tensors_.back().before.data());
+    for (uint32_t first = 0; first < n; first += kGroup) {
+        const uint32_t how = random() % 8;
+        for (uint32_t i = first; how < 2 && i < first + kGroup; ++i) changed[i] *= how == 0 ? 0 : 0x1p-120f;
+        if (how == 3 || how == 4)
+            changed[first + random() % kGroup] = kSpecial[random() % std::size(kSpecial)];
+    }
+    tensors_.back().wanted = tensors_.back().before;
+    std::memcpy(tensors_.back().memory->data(), changed, n * sizeof(float));
+    const float* groups = output("groups", n / kGroup * sizeof(Q8Group) / sizeof(float));
+    quantise_input(reinterpret_cast<Q8Group*>(wanted(groups)), changed, n);
+    set_arguments(QuantiseArguments{const_cast<Q8Group*>(reinterpret_cast<const Q8Group*>(groups)), x});
 }
 uint64_t* RoutineMemory::output_index(uint32_t wanted_index) {
     auto* index = reinterpret_cast<uint64_t*>(output("index", sizeof(uint64_t) / sizeof(float)));

@@ -62,6 +62,7 @@ class RoutineMemory {
     void make_attention();
     void make_argmax();
     void make_softmax();
+    void make_quantise();
     uint64_t* output_index(uint32_t wanted_index);
     uint32_t random();
     float random_float(float scale);

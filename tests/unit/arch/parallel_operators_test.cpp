@@ -78,8 +78,10 @@ class ParallelOperators : public testing::TestWithParam<std::tuple<ElementType, 
           reference_(*reference_operators(numerics_, features_).take()),
           region_(mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)),
           cache_(tiny_maker(), probe_, log_),
-          operators_(cache_, reference_, best_isa(features_, numerics_), allocator_,
-                     &threads_.start(std::get<1>(GetParam())), 1) {
+          operators_(cache_, reference_,
+                     RoutineIsas(best_isa(features_, numerics_),
+                                 best_quantised_isa(features_, best_isa(features_, numerics_), numerics_)),
+                     allocator_, &threads_.start(std::get<1>(GetParam())), 1) {
         cache_.initialise({static_cast<uint8_t*>(region_), kRegion}, pages_, allocator_).take();
     }
     ~ParallelOperators() override { munmap(region_, kRegion); }
@@ -93,14 +95,28 @@ class ParallelOperators : public testing::TestWithParam<std::tuple<ElementType, 
     TensorView matrix(uint32_t rows, uint32_t columns) {
         TensorView w{nullptr, rows, columns, type_, Layout::kPanels16};
         auto& bytes = matrices_.emplace_back(w.bytes());
+        w.data = bytes.data();
+        if (is_quantised(type_)) {
+            fill_quantised(bytes);
+            return w;
+        }
         for (size_t i = 0; i < w.stored_rows() * columns; ++i) {
             const float value = uniform_(random_);
             const uint16_t half = f16_from_f32(value);
             type_ == ElementType::kF16 ? std::memcpy(bytes.data() + 2 * i, &half, 2)
                                        : std::memcpy(bytes.data() + 4 * i, &value, 4);
         }
-        w.data = bytes.data();
         return w;
+    }
+    void fill_quantised(std::vector<uint8_t>& bytes) {
+        const size_t panel = kPanelRows * row_bytes(type_, kGroup);
+        for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random_());
+        for (size_t at = 0; at < bytes.size(); at += panel) {
+            for (size_t output = 0; output < kPanelRows; ++output) {
+                const uint16_t scale = f16_from_f32(uniform_(random_) * 0.01f);
+                std::memcpy(bytes.data() + at + output * sizeof scale, &scale, sizeof scale);
+            }
+        }
     }
     static void expect_same(const std::vector<float>& got, const std::vector<float>& wanted) {
         for (size_t i = 0; i < wanted.size(); ++i)
@@ -159,7 +175,7 @@ TEST_P(ParallelOperators, ProjectionsHaveTheReferencesBits) {
 }
 
 TEST_P(ParallelOperators, TheLargestOutputIsTheFirstOfEqualOnes) {
-    constexpr uint32_t kRows = 200, kColumns = 4;
+    constexpr uint32_t kRows = 200, kColumns = 32;
     const TensorView w = matrix(kRows, kColumns);
     std::memset(matrices_.back().data(), 0, w.bytes());
     std::vector<float> x = values(kColumns), y(kRows);
@@ -213,8 +229,8 @@ TEST_P(ParallelOperators, AttentionHasTheReferencesBits) {
 }
 
 TEST_P(ParallelOperators, BlocksOfRowsHaveTheReferencesBits) {
-    constexpr uint32_t kOut = 80, kColumns = 48;
-    const TensorView w = matrix(kOut, kColumns), up = matrix(kOut, kColumns);
+    constexpr uint32_t kOut = 80, kColumns = 64, kHeadSize = 8;
+    const TensorView w = matrix(kOut, kColumns), up = matrix(kOut, kColumns), key = matrix(16, kColumns);
     for (const size_t rows : {16, 64}) {
         const std::vector<float> x = values(rows * kColumns);
         std::vector<float> got = values(rows * kOut), wanted = got;
@@ -224,9 +240,18 @@ TEST_P(ParallelOperators, BlocksOfRowsHaveTheReferencesBits) {
         operators_.gate_up_rows(got.data(), w, up, x.data(), rows);
         reference_.gate_up_rows(wanted.data(), w, up, x.data(), rows);
         expect_same(got, wanted);
+        const std::vector<float> angles = values(rows * kHeadSize);
+        const RopeRow rope{angles.data(), angles.data() + rows * kHeadSize / 2};
+        std::vector<float> kv(2 * rows * 16), wanted_kv(kv.size());
+        operators_.qkv_rows(got.data(), kv.data(), &kv[rows * 16], x.data(), w, key, key, rope, kHeadSize,
+                            rows);
+        reference_.qkv_rows(wanted.data(), wanted_kv.data(), &wanted_kv[rows * 16], x.data(), w, key, key,
+                            rope, kHeadSize, rows);
+        expect_same(got, wanted);
+        expect_same(kv, wanted_kv);
     }
-    const char* parts_of_64_rows[] = {"project_64x80x48_add", "project_32x80x48_add", "project_24x80x48_add",
-                                      "project_16x80x48_add"};
+    const char* parts_of_64_rows[] = {"project_64x80x64_add", "project_32x80x64_add", "project_24x80x64_add",
+                                      "project_16x80x64_add"};
     EXPECT_TRUE(made(parts_of_64_rows[cores() - 1]));
 }
 
@@ -258,8 +283,7 @@ TEST_P(ParallelOperators, TheReferenceIsSharedOutWithItsBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cores, ParallelOperators,
-                         testing::Combine(testing::Values(ElementType::kF32, ElementType::kF16),
-                                          testing::Values(1u, 2u, 3u, 4u)));
+                         testing::Combine(testing::ValuesIn(kElementTypes), testing::Values(1u, 2u, 3u, 4u)));
 
 }  // namespace
 }  // namespace bareflow

@@ -46,10 +46,14 @@ class TamperingMaker final : public RoutineMaker {
     std::vector<uint8_t> replacement;  ///< machine code instead
 };
 
-/// Says that everything is right, and how long it took.
+/// Says that everything is right, and how long it took; but of one ISA that everything is wrong.
 class LenientProbe final : public RoutineProbe {
  public:
-    Result<ProbeTimes> check(const RoutineKey&, Routine, const void*) override { return times; }
+    Result<ProbeTimes> check(const RoutineKey& key, Routine, const void*) override {
+        if (key.isa == rejected) return invalid("planted");
+        return times;
+    }
+    Isa rejected = Isa::kScalar;
     ProbeTimes times{.routine_ns = 10, .reference_ns = 110};
 };
 
@@ -227,6 +231,33 @@ TEST_F(RoutineCacheTest, BlocksOfRowsHaveTheBitsOfOneRowAtATime) {
     RoutineCache& empty = open(lenient_);
     RoutineOperators fallback(empty, reference, Isa::kSse2, allocator_);
     EXPECT_TRUE(run(fallback, false) == wanted);
+}
+
+// VNNI that a hypervisor announces and gets wrong, say; SSSE3 stands for it, which any machine has.
+TEST_F(RoutineCacheTest, AnIsaForQuantisedWeightsThatAProbeRejectsIsGivenUp) {
+    lenient_.rejected = Isa::kSsse3;
+    RoutineCache& cache = open(lenient_);
+    Operators& reference = *reference_operators(NumericClass::kMulAdd, {}).value();
+    RoutineOperators operators(cache, reference, RoutineIsas(Isa::kSse2, Isa::kSsse3), allocator_);
+    const Q8Panel weights[3] = {{{0x3C00, 0x4000}, {{{1, 2, 3, 4}, {-128, 127}}}}, {}, {}};
+    const std::vector<float> x(kGroup, 0.5f);
+    for (uint32_t rows = 16; rows <= 48; rows += 16) {
+        const TensorView w{weights, rows, kGroup, ElementType::kQ8_0, Layout::kPanels16};
+        std::vector<float> got(rows), wanted(rows);
+        operators.matvec(got.data(), w, x.data());
+        reference.matvec(wanted.data(), w, x.data());
+        EXPECT_EQ(std::memcmp(got.data(), wanted.data(), rows * sizeof(float)), 0);
+    }
+    EXPECT_EQ(cache.counts().rejected, 1u);
+    EXPECT_EQ(cache.find({.operation = Operation::kProject,
+                          .numerics = NumericClass::kMulAdd,
+                          .isa = Isa::kSsse3,
+                          .type = ElementType::kQ8_0,
+                          .layout = Layout::kPanels16,
+                          .n = 32,
+                          .k = 32}),
+              nullptr);
+    EXPECT_EQ(cache.counts().compiled, 3u) << "two projections, and the input's quantising";
 }
 
 TEST_F(RoutineCacheTest, OperatorsFallBackToTheReferenceWithTheSameBits) {
