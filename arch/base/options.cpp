@@ -34,7 +34,7 @@ constexpr OptionSpec kTable[] = {
      "auto, fma or muladd: how products are summed (default: auto, fma where the CPU has it)", false},
     {"profile", 0, "on|off", "show where the time went, at the end (default: off)", false, "on"},
     {"weights", 0, "WHERE",
-     "module or embedded: where the model is looked for (default: module, then embedded)", true},
+     "fw_cfg, module or embedded: where the model is looked for (default: in this order)", true},
     {"exit", 0, "HOW", "debug-exit, acpi or halt: how the kernel stops (default: what the machine has)",
      true},
     {"test", 0, "NAME", "a self-test of the test kernel", true},
@@ -243,7 +243,9 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
     } else if (name == "numerics") {
         numerics = TRY(numerics_choice(value));
     } else if (name == "weights") {
-        if (!is_one_of(value, {"module", "embedded"})) return bad_value(name, value, "module or embedded");
+        if (!is_one_of(value, {"fw_cfg", "module", "embedded"})) {
+            return bad_value(name, value, "fw_cfg, module or embedded");
+        }
         weights = value;
     } else if (name == "profile") {
         profile = TRY(on_or_off(name, value));

@@ -44,7 +44,7 @@ struct Options {
     AssemblerChoice assembler = AssemblerChoice::kAsmjit;
     bool jit = true;           ///< emit routines; off: the scalar reference runs
     bool profile = false;      ///< show where the time went, at the end
-    std::string_view weights;  ///< module or embedded; empty: the module if there is one (kernel)
+    std::string_view weights;  ///< fw_cfg, module or embedded; empty: the first that there is (kernel)
     std::string_view
         exit;  ///< how the kernel stops: debug-exit, acpi, halt; empty: what the machine has (kernel)
     std::string_view test;  ///< a self-test of the test kernel

@@ -1,6 +1,8 @@
 // QEMU's firmware configuration device (QEMU docs/specs/fw_cfg): named blobs from the command line that starts it.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -8,8 +10,15 @@ namespace bareflow {
 
 bool fw_cfg_present();
 
-/// Reads the file `name` into `out`; returns its size, which is more than was read if it did not fit; 0 if there is
-/// no such file.
-size_t fw_cfg_read(std::string_view name, std::span<char> out);
+struct FwCfgFile {
+    uint32_t size;  ///< bytes
+    uint16_t select;
+};
+/// The file `name`, if the device has it.
+std::optional<FwCfgFile> fw_cfg_find(std::string_view name);
+
+/// Reads the file's first bytes, as many as fit into `out`; returns how many. By DMA where the device has it: a gigabyte
+/// takes part of a second.
+size_t fw_cfg_read(const FwCfgFile& file, std::span<uint8_t> out);
 
 }  // namespace bareflow

@@ -24,7 +24,7 @@ namespace bareflow {
 namespace {
 
 constexpr size_t kMaxCommandLine = 32 * 1024;
-constexpr std::string_view kFwCfgCommandLine = "opt/bareflow/cmdline";
+constexpr std::string_view kFwCfgCommandLine = "opt/bareflow/cmdline", kFwCfgModel = "opt/bareflow/model";
 constexpr std::string_view kModelModule = "model", kConfigModule = "bareflow.cfg";
 
 constinit SerialLog serial_log;
@@ -104,11 +104,14 @@ Result<void> read_options(const BootInformation& boot) {
     __builtin_memcpy(grub_command_line, boot.command_line.data(), boot.command_line.size());
     TRY(options.parse_command_line({grub_command_line, boot.command_line.size()}));
 
-    const size_t size = fw_cfg_read(kFwCfgCommandLine, fw_cfg_command_line);
-    if (size > kMaxCommandLine) {
-        return invalid("fw_cfg {} has {} bytes; at most {} are read", kFwCfgCommandLine, size,
+    const std::optional<FwCfgFile> file = fw_cfg_find(kFwCfgCommandLine);
+    if (!file) return {};
+    if (file->size > kMaxCommandLine) {
+        return invalid("fw_cfg {} has {} bytes; at most {} are read", kFwCfgCommandLine, file->size,
                        kMaxCommandLine);
     }
+    const size_t size =
+        fw_cfg_read(*file, {reinterpret_cast<uint8_t*>(fw_cfg_command_line), kMaxCommandLine});
     return options.parse_command_line({fw_cfg_command_line, size});
 }
 
@@ -128,18 +131,47 @@ void log_machine(Kernel& kernel, const BootInformation& boot) {
 
 /// The models to try, the preferred one first.
 struct Candidates {
-    ModelImage sources[2];
+    ModelImage sources[3];
     size_t count = 0;
 };
+
+/// The launcher's model, read into frames of its own in pages of 2 MiB; empty if there is none.
+Result<ByteSpan> read_fw_cfg_model() {
+    const std::optional<FwCfgFile> file = fw_cfg_find(kFwCfgModel);
+    if (!file) return ByteSpan();
+    constexpr uint64_t kAlignment = uint64_t{2} << 20;
+    const size_t frame_count = (file->size + kFrameSize - 1) / kFrameSize;
+    Result<PhysicalAddress> room = frames().allocate(frame_count, kAlignment);
+    if (!room) {
+        return Error::make(ErrorCode::kOutOfMemory, "its {} MiB do not fit: the largest free piece is {} MiB",
+                           file->size >> 20, frames().largest_free_run() >> 20);
+    }
+    auto* const bytes = reinterpret_cast<uint8_t*>(room.value());
+    fw_cfg_read(*file, {bytes, file->size});
+    TRY(address_space().protect(room.value(), frame_count * kFrameSize, kReadOnly));
+    return ByteSpan(bytes, file->size);
+}
+void refuse(std::string_view source, std::string_view reason) {
+    LogRecord(serial_log, "model_refused").field("source", source).field("reason", reason);
+}
+
 Candidates find_models(const BootInformation& boot) {
     Candidates found;
+    if (options.weights.empty() || options.weights == "fw_cfg") {
+        Result<ByteSpan> model = read_fw_cfg_model();
+        if (!model) {
+            refuse("fw_cfg", model.error().message);
+        } else if (!model.value().empty()) {
+            found.sources[found.count++] = {"fw_cfg", kFwCfgModel, model.value()};
+        } else if (options.weights == "fw_cfg") {
+            refuse("fw_cfg", "QEMU has no file opt/bareflow/model; start it with iso/boot.sh -m FILE");
+        }
+    }
     const ByteSpan module = boot.module(kModelModule);
-    if (!module.empty() && options.weights != "embedded") {
+    if (!module.empty() && (options.weights.empty() || options.weights == "module")) {
         found.sources[found.count++] = {"module", kModelModule, module};
     } else if (options.weights == "module") {
-        LogRecord(serial_log, "model_refused")
-            .field("source", "module")
-            .field("reason", "GRUB loaded no module named model; add `module2 FILE model` to grub.cfg");
+        refuse("module", "GRUB loaded no module named model; add `module2 FILE model` to grub.cfg");
     }
     found.sources[found.count++] = {
         "embedded",

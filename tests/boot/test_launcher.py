@@ -73,7 +73,7 @@ def test_a_model_larger_than_ram_is_an_error_before_qemu_starts(tmp_path):
     assert run.log == ""
 
 
-def test_a_module_that_grub_cannot_load_is_an_error_before_qemu_starts(tmp_path):
+def test_a_model_that_fw_cfg_cannot_carry_is_an_error_before_qemu_starts(tmp_path):
     model = tmp_path / "huge.wllm"
     with model.open("wb") as file:
         file.write(b"LLMW")

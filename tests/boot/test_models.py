@@ -1,4 +1,4 @@
-"""Models that come as a module, and machines that are too small."""
+"""Models that come from the launcher or as a module, and machines that are too small."""
 
 import shutil
 import subprocess
@@ -27,11 +27,25 @@ def damaged(wllm, folder, change):
     return path
 
 
-def test_a_model_file_travels_as_a_module(machine, host, wllm):
+def test_a_model_file_travels_by_fw_cfg(machine, host, wllm):
     booted = machine.boot("-m", wllm, *PROMPT)
     assert booted.status == 0
-    assert booted.record("model")["source"] == "module"
+    assert booted.record("model")["source"] == "fw_cfg"
     assert booted.output == host.run("-m", wllm, *PROMPT).output
+
+
+def test_a_model_file_on_the_iso_travels_as_a_module(host, wllm, tmp_path):
+    config, iso, log = tmp_path / "bareflow.cfg", tmp_path / "with_model.iso", tmp_path / "log"
+    config.write_text(f"prompt = {PROMPT[1]}\nn-predict = 20\ntemp=0\nexit=debug-exit\n")
+    subprocess.run([ROOT / "iso" / "make-iso.sh", BUILD / "bareflow.elf", iso, "--config", config, "--model", wllm],
+                   check=True)
+    command = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "512",
+               "-cpu", "max", "-device", "isa-debug-exit,iobase=0xf4", "-cdrom", str(iso), "-serial", "stdio",
+               "-serial", f"file:{log}"]
+    run = execute(command, log, 30)
+    assert run.status == 33
+    assert run.record("model")["source"] == "module"
+    assert run.output.partition(b"\x02BAREFLOW\x02\n")[2] == host.run("-m", wllm, *PROMPT).output
 
 
 def test_a_llama2c_file_is_converted_once(machine, host):
@@ -57,7 +71,7 @@ def test_a_damaged_model_is_refused_and_the_embedded_one_writes(machine, host, w
     booted = machine.boot("-m", damaged(wllm, tmp_path, change), *PROMPT)
     assert booted.status == 0
     refused = booted.record("model_refused")
-    assert refused["source"] == "module"
+    assert refused["source"] == "fw_cfg"
     assert len(refused["reason"]) > 10
     assert booted.record("model")["source"] == "embedded"
     assert booted.output == host.run(*PROMPT).output

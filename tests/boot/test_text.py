@@ -135,4 +135,4 @@ def test_stories260k_writes_llama2cs_own_greedy_text(machine, host, stories260k,
     assert common > 200
     assert text[:common] == expected[:common]
     assert booted.output == host.run(*options).output
-    assert booted.record("model")["source"] == "module"
+    assert booted.record("model")["source"] == "fw_cfg"
