@@ -1,5 +1,7 @@
 #include "arch/x86_64/fw_cfg.h"
 
+#include <atomic>
+
 #include "arch/x86_64/cpu.h"
 
 namespace bareflow {
@@ -47,13 +49,13 @@ bool read_by_dma(const FwCfgFile& file, uint8_t* out, size_t size) {
                                  __builtin_bswap64(reinterpret_cast<uintptr_t>(out))};
     const auto place = reinterpret_cast<uintptr_t>(&access);
     cpu::out32(kDmaHighPort, __builtin_bswap32(static_cast<uint32_t>(place >> 32)));
-    asm volatile("" ::: "memory");
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // the command is in memory
     cpu::out32(kDmaLowPort, __builtin_bswap32(static_cast<uint32_t>(place)));
     uint32_t left;
     do {
         left = __builtin_bswap32(access.control);
     } while ((left & ~DmaAccess::kError) != 0);
-    asm volatile("" ::: "memory");  // the device has written to `out`
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // the device has written to `out`
     return (left & DmaAccess::kError) == 0;
 }
 
