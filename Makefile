@@ -35,8 +35,9 @@ HOST_FLAGS := $(COMMON_FLAGS)
 TEST_FLAGS := $(HOST_FLAGS) -O1 -g1
 SAN_FLAGS := $(COMMON_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all -O1 -g1
 HOST_LINK := -no-pie -Wl,--gc-sections
-# The embedded copy of the default model: f16 halves what GRUB has to load.
-EMBEDDED_TYPE := f16
+# The embedded copy of the default model: a quarter of f32 is what GRUB has to load, and its text is as good
+# (model/README.md "Quantised weights").
+EMBEDDED_TYPE := q8_0
 
 SHARED_MAIN := $(wildcard arch/*.cpp)
 ROOMS := arch/base mm emitter model profiler persist
@@ -63,7 +64,7 @@ KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL)))
 HOST_OBJECTS := $(HOST:%.cpp=$(BUILD)/host/%.o)
 TOOL_OBJECTS := $(TOOLS:%.cpp=$(BUILD)/host/%.o)
 EMIT := $(BUILD)/host/bareflow-emit
-EMBEDDED_MODEL := $(BUILD)/model/embedded.wllm
+EMBEDDED_MODEL := $(BUILD)/model/embedded-$(EMBEDDED_TYPE).wllm
 EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.
 KERNEL_TESTED := $(if $(filter arch,$(UNIT)),arch/x86_64/multiboot2.cpp arch/x86_64/madt.cpp)

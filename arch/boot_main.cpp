@@ -67,7 +67,7 @@ Result<void> open_model(Platform& platform, const Options& options, std::span<co
     Operators* operators = TRY(engine.start(platform, options));
     for (size_t i = 0; i < candidates.size(); ++i) {
         const ModelImage& candidate = candidates[i];
-        Result<void> opened = session.open(candidate, *operators, options.context);
+        Result<void> opened = session.open(candidate, *operators, options.context, options.cache_type);
         if (opened.ok()) return {};
         const std::string_view reason = opened.error().message;
         LogRecord(platform.log(), "model_refused")

@@ -5,12 +5,13 @@ namespace {
 
 constexpr size_t kHottest = 16;
 
-bool has_weights(Operation operation) {
+/// Of weights, or of the KV cache.
+bool has_type(Operation operation) {
     return operation == Operation::kProject || operation == Operation::kQkv ||
-           operation == Operation::kGateUp;
+           operation == Operation::kGateUp || operation == Operation::kAttention;
 }
 std::string_view type_of(const MatMulProfile& profile) {
-    return has_weights(profile.shape.operation) ? name_of(profile.shape.type) : "-";
+    return has_type(profile.shape.operation) ? name_of(profile.shape.type) : "-";
 }
 double share_of(const MatMulProfile& profile, uint64_t total) {
     return total == 0 ? 0 : static_cast<double>(profile.total_cycles()) / static_cast<double>(total) * 100;

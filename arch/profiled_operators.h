@@ -28,10 +28,7 @@ class ProfiledOperators final : public Operators {
     }
     void attention(float* out, const float* q, const KvView& kv, const AttentionShape& shape, float* scores,
                    size_t score_stride) override {
-        const Call call(*this, {Operation::kAttention,
-                                {},
-                                1,
-                                shape.num_heads * shape.head_size,
+        const Call call(*this, {Operation::kAttention, kv.type, 1, shape.num_heads * shape.head_size,
                                 shape.num_kv_heads * shape.head_size});
         operators_.attention(out, q, kv, shape, scores, score_stride);
     }

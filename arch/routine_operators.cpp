@@ -167,7 +167,10 @@ void RoutineOperators::attention(float* out, const float* q, const KvView& kv, c
     key.head_size = shape.head_size;
     key.num_heads = shape.num_heads;
     key.num_kv_heads = shape.num_kv_heads;
-    const size_t row_bytes = size_t{shape.num_kv_heads} * shape.head_size * sizeof(float);
+    key.type = kv.type;
+    const size_t element = size_of(kv.type),
+                 row_bytes = size_t{shape.num_kv_heads} * shape.head_size * element;
+    const auto *keys = static_cast<const uint8_t*>(kv.keys), *values = static_cast<const uint8_t*>(kv.values);
     const uint32_t queries = shape.num_heads / shape.num_kv_heads;  // that share a key/value head
     const bool even = shape.num_heads % shape.num_kv_heads == 0;
     const Split split = split_of(even ? shape.num_kv_heads : 1, 2 * kv.positions * row_bytes);
@@ -176,7 +179,7 @@ void RoutineOperators::attention(float* out, const float* q, const KvView& kv, c
         const size_t kv_first = size_t{own.first} * shape.head_size, first = kv_first * queries;
         Part<AttentionArguments> made{
             key,
-            {out + first, q + first, kv.keys + kv_first, kv.values + kv_first, kv.positions,
+            {out + first, q + first, keys + kv_first * element, values + kv_first * element, kv.positions,
              scores + size_t{own.first} * queries * score_stride, score_stride, row_bytes}};
         made.key.num_heads = own.count * queries;
         made.key.num_kv_heads = own.count;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "arch/base/float16.h"
 #include "model/reference.h"
 
 namespace bareflow {
@@ -64,6 +65,19 @@ Result<void> check_fence(const Buffer<float>& output) {
         if (std::bit_cast<uint32_t>(output[i]) != kFenceBits) return invalid("wrote beyond its output");
     }
     return {};
+}
+
+/// Keys or values of a cache of the key's type.
+Result<Buffer<uint8_t>> make_cache(const RoutineKey& key, Allocator& allocator, size_t count,
+                                   ProbeValues& source) {
+    Buffer<float> floats = TRY(make_values(allocator, count, source));
+    Buffer<uint8_t> cache = TRY(Buffer<uint8_t>::make(allocator, count * size_of(key.type), "routine probe"));
+    if (key.type == ElementType::kF16) {
+        f16_from_f32(reinterpret_cast<uint16_t*>(cache.data()), floats.data(), count);
+    } else {
+        __builtin_memcpy(cache.data(), floats.data(), cache.size());
+    }
+    return cache;
 }
 
 TensorView whole_matrix(const RoutineKey& key, const void* data, uint32_t rows) {
@@ -313,20 +327,20 @@ Result<void> ReferenceProbe::check_attention(const RoutineKey& key, Routine rout
     const size_t out_size = size_t{key.num_heads} * key.head_size,
                  kv_size = size_t{key.num_kv_heads} * key.head_size;
     Buffer<float> q = TRY(make_values(allocator_, out_size, values));
-    Buffer<float> keys = TRY(make_values(allocator_, kProbePositions * kv_size, values));
-    Buffer<float> cache = TRY(make_values(allocator_, kProbePositions * kv_size, values));
+    const Buffer<uint8_t> keys = TRY(make_cache(key, allocator_, kProbePositions * kv_size, values)),
+                          cached = TRY(make_cache(key, allocator_, kProbePositions * kv_size, values));
     Buffer<float> scores = TRY(make_output(allocator_, key.num_heads * kProbePositions));
     Buffer<float> out = TRY(make_output(allocator_, out_size)),
                   wanted = TRY(make_output(allocator_, out_size));
     for (const size_t positions : {size_t{1}, kProbePositions}) {
         const AttentionArguments arguments{
-            out.data(), q.data(),      keys.data(),     cache.data(),
-            positions,  scores.data(), kProbePositions, kv_size * sizeof(float)};
+            out.data(), q.data(),      keys.data(),     cached.data(),
+            positions,  scores.data(), kProbePositions, kv_size * size_of(key.type)};
         TRY(run(routine, &arguments));
         TRY(check_fence(out));
         TRY(check_fence(scores));
         const uint64_t began = clock_.now_ns();
-        reference_.attention(wanted.data(), q.data(), {keys.data(), cache.data(), positions},
+        reference_.attention(wanted.data(), q.data(), {keys.data(), cached.data(), positions, key.type},
                              {key.num_heads, key.num_kv_heads, key.head_size}, scores.data(),
                              kProbePositions);
         times_.reference_ns += clock_.now_ns() - began;

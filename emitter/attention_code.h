@@ -5,15 +5,16 @@
 #pragma once
 
 #include "emitter/constant_pool.h"
+#include "emitter/half_code.h"
 #include "emitter/reduction_code.h"
 #include "emitter/softmax_code.h"
 
 namespace bareflow {
 
-/// Head sizes that are whole xmm registers, and whose accumulators fit.
+/// Head sizes that are whole xmm registers, and whose accumulators fit; a cache of f32 or f16.
 inline bool attention_supports(const RoutineKey& key) {
-    return key.head_size >= 4 && key.head_size % 4 == 0 && key.head_size <= 256 && key.num_kv_heads > 0 &&
-           key.num_heads % key.num_kv_heads == 0;
+    return !is_quantised(key.type) && key.head_size >= 4 && key.head_size % 4 == 0 && key.head_size <= 256 &&
+           key.num_kv_heads > 0 && key.num_heads % key.num_kv_heads == 0;
 }
 
 template <typename A>
@@ -53,8 +54,8 @@ class AttentionCode {
         a_.lea(kScores, x86::ptr(kScores, kTemporary, 4));
         a_.dec(kInGroup.r32());
         a_.jnz(same_group);
-        a_.add(kKeys, head_bytes());
-        a_.add(kValues, head_bytes());
+        a_.add(kKeys, cached_head_bytes());
+        a_.add(kValues, cached_head_bytes());
         a_.mov(kInGroup.r32(), int64_t{group()});
         a_.bind(same_group);
         a_.dec(kHeads.r32());
@@ -94,6 +95,18 @@ class AttentionCode {
 
     unsigned group() const { return key_.num_heads / key_.num_kv_heads; }
     int32_t head_bytes() const { return static_cast<int32_t>(key_.head_size * kFloat); }
+    bool is_half() const { return key_.type == ElementType::kF16; }
+    int32_t cached_head_bytes() const { return static_cast<int32_t>(key_.head_size * size_of(key_.type)); }
+    /// Element `first` of the row of the cache that kRow points at.
+    x86::Mem cached(unsigned first) const {
+        return x86::ptr(kRow, int64_t{first} * static_cast<int64_t>(size_of(key_.type)));
+    }
+    /// A piece of the cache as floats; without F16C that overwrites three registers from `scratch` on.
+    void load_cached(VectorCode<A>& piece, unsigned to, unsigned first, unsigned scratch) {
+        if (!is_half()) return piece.load(to, cached(first));
+        if (code_.vex()) return a_.vcvtph2ps(piece.reg(to), cached(first));
+        emit_load_halves_sse2(piece, pool_, to, cached(first), scratch);
+    }
 
     /// A piece of a head: `lanes` floats (4, 8 or 16) from element `first`, as wide as the plan's vectors allow.
     template <typename Body>
@@ -109,7 +122,7 @@ class AttentionCode {
 
     // ---- scores[p] = (q . k_p) * scale
     void scores() {
-        constexpr unsigned kSums = 0, kLoaded = 8, kScratch = 9, kScale = 10, kKey = 11;
+        constexpr unsigned kSums = 0, kLoaded = 8, kScratch = 9, kScale = 10, kKey = 11, kHalves = 12;
         SharedLanes<A> sums(code_, kSums);
         for (unsigned i = 0; i < sums.count(); ++i) role(a_, code_.reg(sums.at(i)), "q.k");
         role(a_, code_.reg(kLoaded), "q");
@@ -124,8 +137,12 @@ class AttentionCode {
                 VectorCode<A> piece = of_lanes(lanes);
                 const unsigned sum = sums.at(first % kSharedLanes / code_.lanes());
                 const unsigned lane_in_register = first % kSharedLanes % code_.lanes();
-                load_at_lane(piece, kLoaded, x86::ptr(kQuery, first * kFloat), lane_in_register);
-                load_at_lane(piece, kKey, x86::ptr(kRow, first * kFloat), lane_in_register);
+                piece.load(kLoaded, x86::ptr(kQuery, first * kFloat));
+                load_cached(piece, kKey, first, kHalves);
+                if (lane_in_register != 0) {
+                    move_to_upper_half(kLoaded);
+                    move_to_upper_half(kKey);
+                }
                 code_.multiply_add(sum, kLoaded, kKey, kScratch);
             });
             sums.reduce(kScratch);
@@ -142,18 +159,18 @@ class AttentionCode {
     float scale() const { return 1.0f / __builtin_sqrtf(static_cast<float>(key_.head_size)); }
     /// A narrow load leaves zeros above, whose products change no sum. Pieces begin at lane 0 of a register, but for four
     /// floats behind eight in a zmm.
-    void load_at_lane(VectorCode<A>& piece, unsigned to, x86::Mem from, unsigned lane) {
+    void move_to_upper_half(unsigned reg) {
         constexpr uint8_t kUpperHalfFromLower = 0x4E;
-        piece.load(to, from);
-        if (lane != 0) a_.vshuff32x4(x86::zmm(to), x86::zmm(to), x86::zmm(to), kUpperHalfFromLower);
+        a_.vshuff32x4(x86::zmm(reg), x86::zmm(reg), x86::zmm(reg), kUpperHalfFromLower);
     }
 
     // ---- out[d] = (sum over p of scores[p] * v_p[d]) * inverse
     void weighted_sum() {
         const unsigned at_once = (code_.registers() == 32 ? 12u : 8u);
-        const unsigned weight = at_once, scratch = at_once + 1;
+        const unsigned weight = at_once, scratch = at_once + 1, value = at_once + 2;
         constexpr unsigned kInverseSum = SoftmaxCode<A>::kInverseSum;
-        static_assert(kInverseSum > 13);
+        // 32 registers: value is 14; 16: value is 10, and three more convert halves.
+        static_assert(kInverseSum > 14);
         struct Piece {
             unsigned first, lanes;
         } pieces[64];
@@ -164,13 +181,19 @@ class AttentionCode {
             for (unsigned i = begin; i < end; ++i) role(a_, code_.reg(i - begin), "out[{}]", pieces[i].first);
             role(a_, code_.reg(weight), "e^score");
             role(a_, code_.reg(scratch), "scratch");
+            if (is_half()) role(a_, code_.reg(value), "value");
             for (unsigned i = begin; i < end; ++i) of_lanes(pieces[i].lanes).zero(i - begin);
             a_.mov(kRow, kValues);
             loop_over_positions([&] {
                 code_.broadcast(weight, x86::ptr(kScores, kIndex, 4));
                 for (unsigned i = begin; i < end; ++i) {
-                    of_lanes(pieces[i].lanes)
-                        .multiply_add(i - begin, weight, x86::ptr(kRow, pieces[i].first * kFloat), scratch);
+                    VectorCode<A> piece = of_lanes(pieces[i].lanes);
+                    if (is_half()) {
+                        load_cached(piece, value, pieces[i].first, value + 1);
+                        piece.multiply_add(i - begin, weight, value, scratch);
+                    } else {
+                        piece.multiply_add(i - begin, weight, cached(pieces[i].first), scratch);
+                    }
                 }
                 a_.add(kRow, x86::ptr(kArguments, offsetof(AttentionArguments, kv_row_bytes)));
             });

@@ -44,6 +44,7 @@ The text
   --repeat-penalty R     1: none (default: 1.0)
   --seed N               -1: a random one (default: -1)
   -c N                   context length; 0: the model's (default: 0)
+  --cache-type f32|f16   how keys and values are kept; f16 takes half the memory (default: f32)
 The model
   -m FILE                .wllm, or a llama2.c .bin, which is converted first (default: the embedded one)
   -z FILE                its tokenizer (default: NAME.tokenizer.bin, or the one beside it that fits)
@@ -136,6 +137,7 @@ set_option() { # NAME VALUE
             want_count "$name" "$value" 0 64
             to_kernel threads "$value"
             ;;
+        --cache-type) want_one_of "$name" "$value" f32 f16 && to_kernel cache-type "$value" ;;
         --isa)
             want_one_of "$name" "$value" auto scalar sse2 ssse3 avx2 avx512
             [[ $value != ssse3 ]] || not_in_this_build "$name" "$value" "give sse2"

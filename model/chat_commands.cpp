@@ -127,8 +127,8 @@ void ChatCommands::model() {
         c.num_heads, c.head_size, c.num_kv_heads);
     print("vocabulary {}, context {} of {}, numerics {}\n", c.vocab_size, transformer.context(),
           c.context_length, name_of(transformer.operators().numeric_class()));
-    print("key/value cache {} bytes, activations {} bytes\n", transformer.kv_bytes(),
-          transformer.activation_bytes());
+    print("key/value cache {}, {} bytes, activations {} bytes\n", name_of(transformer.cache_type()),
+          transformer.kv_bytes(), transformer.activation_bytes());
     terminal_.write(weights.provenance);
     if (!weights.provenance.empty() && !weights.provenance.ends_with('\n')) terminal_.write("\n");
 }

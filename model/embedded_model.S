@@ -1,4 +1,4 @@
-// The default model inside the program: build/model/embedded.wllm, mapped read-only with everything else that is
+// The default model inside the program: build/model/embedded-TYPE.wllm, mapped read-only with everything else that is
 // constant. 4096: a page of its own in the kernel, and more than the 64 bytes that tensors need.
     .section .model, "a"
     .balign 4096

@@ -16,11 +16,12 @@ struct RopeRow {
     const float* sin;
 };
 
-/// One layer's part of the KV cache, filled up to some position. Row p of keys (values) begins at p * kv_size.
+/// One layer's part of the KV cache, filled up to some position. Row p of keys (values) begins at element p * kv_size.
 struct KvView {
-    const float* keys;    // (positions, num_kv_heads * head_size)
-    const float* values;  // (positions, num_kv_heads * head_size)
+    const void* keys;    // (positions, num_kv_heads * head_size)
+    const void* values;  // (positions, num_kv_heads * head_size)
     size_t positions;
+    ElementType type = ElementType::kF32;  ///< of keys and values: kF32 or kF16
 };
 
 struct AttentionShape {

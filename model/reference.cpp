@@ -73,8 +73,8 @@ class ReferenceOperators final : public Operators {
 
     void attention(float* out, const float* q, const KvView& kv, const AttentionShape& shape, float* scores,
                    size_t score_stride) override {
-        kernels_.attention(out, q, kv.keys, kv.values, kv.positions, shape.num_heads, shape.num_kv_heads,
-                           shape.head_size, scores, score_stride);
+        kernels_.attention(out, q, kv.keys, kv.values, kv.type, kv.positions, shape.num_heads,
+                           shape.num_kv_heads, shape.head_size, scores, score_stride);
     }
 
     void project_add(float* y, const TensorView& w, const float* x) override {

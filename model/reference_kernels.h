@@ -148,18 +148,18 @@ inline float reduce_lanes(float* lanes) {
 }
 
 /// a · b: lane i sums elements i, i + 16, …, from +0.
-template <typename Numerics>
-float dot_lanes(const float* a, const float* b, size_t n) {
+template <typename Numerics, typename Element>
+float dot_lanes(const float* a, const Element* b, size_t n) {
     float lanes[kLanes] = {};
     size_t i = 0;
     for (; i + kLanes <= n; i += kLanes) {
 #pragma GCC unroll 16
         for (size_t lane = 0; lane < kLanes; ++lane) {
-            lanes[lane] = Numerics::multiply_add(a[i + lane], b[i + lane], lanes[lane]);
+            lanes[lane] = Numerics::multiply_add(a[i + lane], as_f32(b[i + lane]), lanes[lane]);
         }
     }
     for (size_t lane = 0; i + lane < n; ++lane) {
-        lanes[lane] = Numerics::multiply_add(a[i + lane], b[i + lane], lanes[lane]);
+        lanes[lane] = Numerics::multiply_add(a[i + lane], as_f32(b[i + lane]), lanes[lane]);
     }
     return reduce_lanes(lanes);
 }
@@ -202,9 +202,9 @@ void softmax(float* values, size_t n) {
     for (size_t i = 0; i < n; ++i) values[i] = values[i] * inverse;
 }
 
-template <typename Numerics>
-void attention(float* out, const float* q, const float* keys, const float* values, size_t positions,
-               size_t num_heads, size_t num_kv_heads, size_t head_size, float* scores, size_t score_stride) {
+template <typename Numerics, typename Element>
+void attend(float* out, const float* q, const Element* keys, const Element* values, size_t positions,
+            size_t num_heads, size_t num_kv_heads, size_t head_size, float* scores, size_t score_stride) {
     const size_t kv_size = num_kv_heads * head_size;
     const size_t heads_per_kv = num_heads / num_kv_heads;
     const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_size));
@@ -220,6 +220,19 @@ void attention(float* out, const float* q, const float* keys, const float* value
         // Output d is a row whose k-th element is the value of position k.
         sum_any_rows<Numerics>(result, head_size, values + kv_offset, 1, kv_size, positions, weights);
         for (size_t d = 0; d < head_size; ++d) result[d] = result[d] * inverse;
+    }
+}
+
+template <typename Numerics>
+void attention(float* out, const float* q, const void* keys, const void* values, ElementType type,
+               size_t positions, size_t num_heads, size_t num_kv_heads, size_t head_size, float* scores,
+               size_t score_stride) {
+    if (type == ElementType::kF16) {
+        attend<Numerics>(out, q, static_cast<const uint16_t*>(keys), static_cast<const uint16_t*>(values),
+                         positions, num_heads, num_kv_heads, head_size, scores, score_stride);
+    } else {
+        attend<Numerics>(out, q, static_cast<const float*>(keys), static_cast<const float*>(values),
+                         positions, num_heads, num_kv_heads, head_size, scores, score_stride);
     }
 }
 

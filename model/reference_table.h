@@ -19,11 +19,11 @@ struct ReferenceKernels {
     /// Rotates the pairs (2i, 2i+1) of each head in place. heads: (n), n a multiple of head_size; cos, sin:
     /// (head_size / 2).
     void (*rope)(float* heads, size_t n, size_t head_size, const float* cos, const float* sin);
-    /// out, q: (num_heads * head_size); keys, values: (positions, num_kv_heads * head_size); scores:
-    /// (num_heads, score_stride), of which the first `positions` of each row are written.
-    void (*attention)(float* out, const float* q, const float* keys, const float* values, size_t positions,
-                      size_t num_heads, size_t num_kv_heads, size_t head_size, float* scores,
-                      size_t score_stride);
+    /// out, q: (num_heads * head_size); keys, values: (positions, num_kv_heads * head_size) of `type`, kF32 or kF16;
+    /// scores: (num_heads, score_stride), of which the first `positions` of each row are written.
+    void (*attention)(float* out, const float* q, const void* keys, const void* values, ElementType type,
+                      size_t positions, size_t num_heads, size_t num_kv_heads, size_t head_size,
+                      float* scores, size_t score_stride);
     /// values[i] = e^(values[i] - their maximum) / the sum of these: times the sum's inverse. values: (n), n >= 1.
     void (*softmax)(float* values, size_t n);
     /// y = W x. y: (rows), x: (columns).

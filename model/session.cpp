@@ -2,10 +2,11 @@
 
 namespace bareflow {
 
-Result<void> Session::open(const ModelImage& image, Operators& operators, uint32_t context) {
+Result<void> Session::open(const ModelImage& image, Operators& operators, uint32_t context,
+                           ElementType cache_type) {
     const uint64_t began = clock_.now_ns();
     close();
-    Result<void> opened = try_open(image, operators, context);
+    Result<void> opened = try_open(image, operators, context, cache_type);
     if (!opened.ok()) {
         close();
         return opened;
@@ -15,12 +16,13 @@ Result<void> Session::open(const ModelImage& image, Operators& operators, uint32
     return {};
 }
 
-Result<void> Session::try_open(const ModelImage& image, Operators& operators, uint32_t context) {
+Result<void> Session::try_open(const ModelImage& image, Operators& operators, uint32_t context,
+                               ElementType cache_type) {
     image_ = image;
     // Each part refers to the ones before it, which therefore stay where they are.
     weights_.emplace(TRY(load_weights(image.image, allocator_)));
     tokenizer_.emplace(TRY(Tokenizer::make(weights_->tokenizer, allocator_)));
-    transformer_.emplace(TRY(Transformer::model_init(*weights_, operators, allocator_, context)));
+    transformer_.emplace(TRY(Transformer::model_init(*weights_, operators, allocator_, context, cache_type)));
     sampler_.emplace(TRY(Sampler::make(weights_->config.vocab_size, allocator_)));
     tokens_ = TRY(Buffer<uint32_t>::make(allocator_, transformer_->context(), "tokens of the story"));
     return {};
@@ -146,6 +148,7 @@ void Session::log_model() const {
         .field("type", name_of(weights_->layers[0].query.type))
         .field("layout", name_of(weights_->layers[0].query.layout))
         .field("numerics", name_of(transformer_->operators().numeric_class()))
+        .field("cache_type", name_of(transformer_->cache_type()))
         .field("kv_bytes", transformer_->kv_bytes())
         .field("activation_bytes", transformer_->activation_bytes())
         .field("load_ms", TokenTiming{1, statistics_.load_ns}.milliseconds());

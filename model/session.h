@@ -42,9 +42,10 @@ class Session {
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    /// Loads the model of `image` with `context` positions (0: the model's own) and logs what it is. After an error
-    /// the session is empty and another source may be tried.
-    Result<void> open(const ModelImage& image, Operators& operators, uint32_t context);
+    /// Loads the model of `image` with `context` positions (0: the model's own) in a KV cache of `cache_type`, and logs
+    /// what it is. After an error the session is empty and another source may be tried.
+    Result<void> open(const ModelImage& image, Operators& operators, uint32_t context,
+                      ElementType cache_type = ElementType::kF32);
 
     /// Starts the random sequence anew; later stories go on in it.
     void seed(uint64_t seed);
@@ -75,7 +76,8 @@ class Session {
         RunStatistics& run;
     };
 
-    Result<void> try_open(const ModelImage& image, Operators& operators, uint32_t context);
+    Result<void> try_open(const ModelImage& image, Operators& operators, uint32_t context,
+                          ElementType cache_type);
     void close();
     /// Puts BOS and the tokens of `prompt` into tokens_; how many.
     Result<uint32_t> fill_prompt(std::string_view prompt);

@@ -23,7 +23,7 @@ void fill_rope_tables(float* cos, float* sin, uint32_t context, uint32_t head_si
 }  // namespace
 
 Result<Transformer> Transformer::model_init(const Weights& weights, Operators& operators,
-                                            Allocator& allocator, uint32_t context) {
+                                            Allocator& allocator, uint32_t context, ElementType cache_type) {
     const ModelConfig& config = weights.config;
     if (context == 0) context = config.context_length;
     if (context > config.context_length) {
@@ -35,13 +35,16 @@ Result<Transformer> Transformer::model_init(const Weights& weights, Operators& o
     model.weights_ = &weights;
     model.operators_ = &operators;
     model.context_ = context;
-    const size_t kv_floats = size_t{config.num_layers} * context * config.kv_size();
     const size_t rope_floats = size_t{context} * (config.head_size / 2);
-    model.keys_ = TRY(Buffer<float>::make(allocator, kv_floats, "KV cache, keys"));
-    model.values_ = TRY(Buffer<float>::make(allocator, kv_floats, "KV cache, values"));
+    model.block_ = prefill_rows(context);
+    model.cache_ = TRY(KvCache::make({.layers = config.num_layers,
+                                      .context = context,
+                                      .kv_size = config.kv_size(),
+                                      .block = model.block_,
+                                      .type = cache_type},
+                                     allocator));
     model.rope_cos_ = TRY(Buffer<float>::make(allocator, rope_floats, "rope table, cosines"));
     model.rope_sin_ = TRY(Buffer<float>::make(allocator, rope_floats, "rope table, sines"));
-    model.block_ = prefill_rows(context);
     const size_t block = model.block_;
     model.x_ = TRY(Buffer<float>::make(allocator, block * config.hidden_size, "activations"));
     model.normed_ = TRY(Buffer<float>::make(allocator, block * config.hidden_size, "normed activations"));
@@ -62,7 +65,7 @@ void Transformer::model_prefill(std::span<const uint32_t> tokens, uint32_t posit
     ASSERT(rows >= 1 && rows <= block_);
     ASSERT(position + rows <= context_);
     const size_t pairs = config.head_size / 2;
-    const size_t hidden = config.hidden_size, kv_size = config.kv_size(), query_size = config.query_size();
+    const size_t hidden = config.hidden_size, query_size = config.query_size();
     const RopeRow rope = {rope_cos_.data() + position * pairs, rope_sin_.data() + position * pairs};
     const AttentionShape heads = {config.num_heads, config.num_kv_heads, config.head_size};
     const auto normalise = [&](const float* weight) {
@@ -77,16 +80,16 @@ void Transformer::model_prefill(std::span<const uint32_t> tokens, uint32_t posit
     }
     for (uint32_t layer = 0; layer < config.num_layers; ++layer) {
         const LayerWeights& w = weights_->layers[layer];
-        float* keys = keys_.data() + size_t{layer} * context_ * kv_size;      // (context, kv_size)
-        float* values = values_.data() + size_t{layer} * context_ * kv_size;  // (context, kv_size)
+        const KvCache::Rows filled = cache_.rows_to_fill(layer, position);
 
         normalise(w.attention_norm);
-        operators_->qkv_rows(query_.data(), keys + position * kv_size, values + position * kv_size,
-                             normed_.data(), w.query, w.key, w.value, rope, config.head_size, rows);
+        operators_->qkv_rows(query_.data(), filled.keys, filled.values, normed_.data(), w.query, w.key,
+                             w.value, rope, config.head_size, rows);
+        cache_.store(layer, position, rows);
         // Row i sees the positions up to its own.
         for (size_t i = 0; i < rows; ++i) {
             operators_->attention(attended_.data() + i * query_size, query_.data() + i * query_size,
-                                  {keys, values, position + i + 1}, heads, scores_.data(), context_);
+                                  cache_.view(layer, position + i + 1), heads, scores_.data(), context_);
         }
         operators_->project_add_rows(x_.data(), w.output, attended_.data(), rows);
 
@@ -106,8 +109,9 @@ Logits Transformer::model_forward(uint32_t token, uint32_t position) {
 }
 
 void Transformer::model_free() {
-    for (Buffer<float>* buffer : {&keys_, &values_, &rope_cos_, &rope_sin_, &x_, &normed_, &query_,
-                                  &attended_, &hidden_, &scores_, &logits_}) {
+    cache_ = {};
+    for (Buffer<float>* buffer :
+         {&rope_cos_, &rope_sin_, &x_, &normed_, &query_, &attended_, &hidden_, &scores_, &logits_}) {
         *buffer = {};
     }
     context_ = 0;
@@ -119,7 +123,7 @@ uint64_t Transformer::activation_bytes() const {
          {&rope_cos_, &rope_sin_, &x_, &normed_, &query_, &attended_, &hidden_, &scores_, &logits_}) {
         floats += buffer->size();
     }
-    return floats * sizeof(float);
+    return floats * sizeof(float) + cache_.staging_bytes();
 }
 
 }  // namespace bareflow

@@ -6,6 +6,7 @@
 
 #include "arch/base/allocator.h"
 #include "arch/base/result.h"
+#include "model/kv_cache.h"
 #include "model/operators.h"
 #include "model/weights.h"
 
@@ -13,10 +14,10 @@ namespace bareflow {
 
 class Transformer {
  public:
-    /// Allocates the KV cache, rope tables and activations for `context` positions (0: the model's own; more
-    /// than that is an error). `weights` and `operators` must outlive it.
+    /// Allocates the KV cache, of f32 or f16, rope tables and activations for `context` positions (0: the model's own;
+    /// more than that is an error). `weights` and `operators` must outlive it.
     static Result<Transformer> model_init(const Weights& weights, Operators& operators, Allocator& allocator,
-                                          uint32_t context = 0);
+                                          uint32_t context = 0, ElementType cache_type = ElementType::kF32);
 
     /// Runs one token at `position` (< context) and returns the logits, valid until the next
     /// call. Positions are filled in order; running an earlier position again forgets what came after it.
@@ -35,14 +36,15 @@ class Transformer {
     const ModelConfig& config() const { return weights_->config; }
     uint32_t context() const { return context_; }
     Operators& operators() const { return *operators_; }
-    uint64_t kv_bytes() const { return keys_.size() * sizeof(float) * 2; }
+    ElementType cache_type() const { return cache_.type(); }
+    uint64_t kv_bytes() const { return cache_.bytes(); }
     uint64_t activation_bytes() const;
 
  private:
     const Weights* weights_ = nullptr;
     Operators* operators_ = nullptr;
     uint32_t context_ = 0;
-    Buffer<float> keys_, values_;        // (layers, context, kv_size)
+    KvCache cache_;
     Buffer<float> rope_cos_, rope_sin_;  // (context, head_size / 2)
     uint32_t block_ = 1;                 ///< rows that the activations have room for
     Buffer<float> x_, normed_;           // (block, hidden)

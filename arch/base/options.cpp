@@ -25,6 +25,8 @@ constexpr OptionSpec kTable[] = {
      "divide the logits of recent tokens, 0.01 to 100; 1: no penalty (default: 1.0)", false},
     {"seed", 0, "N", "seed of the random choices; -1: a random one (default: -1)", false},
     {"ctx-size", 'c', "N", "context length in tokens; 0: the model's (default: 0)", false},
+    {"cache-type", 0, "TYPE",
+     "f32 or f16: how keys and values are kept; f16 takes half the memory (default: f32)", false},
     {"threads", 't', "N", "cores that compute; 0: all (default: 0)", false},
     {"isa", 0, "NAME", "auto, scalar, sse2, ssse3, avx2 or avx512: instructions to use (default: auto)",
      false},
@@ -122,6 +124,12 @@ Result<AssemblerChoice> assembler_choice(std::string_view value) {
     if (value == "asmjit") return AssemblerChoice::kAsmjit;
     if (value == "tiny") return AssemblerChoice::kTiny;
     return bad_value("assembler", value, "asmjit or tiny");
+}
+
+Result<ElementType> cache_type_of(std::string_view value) {
+    if (value == "f32") return ElementType::kF32;
+    if (value == "f16") return ElementType::kF16;
+    return bad_value("cache-type", value, "f32 or f16");
 }
 
 Result<NumericsChoice> numerics_choice(std::string_view value) {
@@ -229,6 +237,8 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
         TRY(set_seed(sampling, value));
     } else if (name == "ctx-size") {
         context = TRY(count(name, value));
+    } else if (name == "cache-type") {
+        cache_type = TRY(cache_type_of(value));
     } else if (name == "threads") {
         const std::optional<uint64_t> wanted = parse_unsigned(value);
         if (!wanted || *wanted > Workers::kMaxWorkers)

@@ -38,6 +38,7 @@ struct Options {
     uint32_t max_tokens = 256;   ///< -n; kUnlimitedTokens: until the story or the context ends
     uint32_t context = 0;        ///< -c; 0: the model's
     uint32_t threads = 0;        ///< -t; 0: all
+    ElementType cache_type = ElementType::kF32;  ///< of the KV cache: kF32 or kF16
     SamplingOptions sampling;
     NumericsChoice numerics = NumericsChoice::kAuto;
     IsaChoice isa = IsaChoice::kAuto;

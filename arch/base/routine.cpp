@@ -13,7 +13,7 @@ constexpr OperationNaming kOperations[] = {
     {Operation::kQkv, "MxNxK_kvV_hH", true, false, "qkv_1x2048x2048_kv256_h64_f16_fma_avx2"},
     {Operation::kGateUp, "MxNxK", true, false, "gate_up_1x5632x2048_f32_fma_avx2"},
     {Operation::kRmsNorm, "N", false, true, "rms_norm_2048_fma_avx2"},
-    {Operation::kAttention, "QqGkv_hH", false, false, "attention_32q4kv_h64_fma_avx2"},
+    {Operation::kAttention, "QqGkv_hH", false, false, "attention_32q4kv_h64_fma_avx2", true},
     {Operation::kArgmax, "N", false, false, "argmax_32000_fma_avx2"},
     {Operation::kSoftmax, "N", false, false, "softmax_32000_fma_avx2"},
     {Operation::kQuantise, "N", false, false, "quantise_2048_fma_avx2"},
@@ -183,6 +183,7 @@ Result<RoutineKey> NameReader::key() {
         key.type = TRY(one_of(kElementTypes, "a type of weights"));
         key.layout = take_part(kRows) ? Layout::kRowMajor : Layout::kPanels16;
     }
+    if (naming.has_cache && take_part(name_of(ElementType::kF16))) key.type = ElementType::kF16;
     key.numerics = TRY(one_of(kNumericClasses, "a numeric class"));
     key.isa = TRY(one_of(kIsas, "an ISA"));
     if (!rest().empty()) return wanted("the end");
@@ -255,6 +256,7 @@ FixedString<96> name_of(const RoutineKey& key) {
     if (naming->has_eps) append_eps(name, key.eps);
     if (key.epilogue != Epilogue::kStore)
         name.append_format("_{}", kEpilogues[static_cast<size_t>(key.epilogue)]);
+    if (naming->has_cache && key.type != ElementType::kF32) name.append_format("_{}", name_of(key.type));
     if (naming->has_weights) {
         name.append_format("_{}", name_of(key.type));
         if (key.layout == Layout::kRowMajor) name.append_format("_{}", kRows);

@@ -49,7 +49,7 @@ struct RoutineKey {
     NumericClass numerics{};
     Isa isa{};
     Epilogue epilogue{};
-    ElementType type{};  ///< of the weights
+    ElementType type{};  ///< of the weights; kAttention: of the KV cache
     Layout layout{};
     uint32_t m = 1;     ///< rows of x
     uint32_t n = 0;     ///< outputs (query's for kQkv)
@@ -105,12 +105,13 @@ struct RmsNormArguments {
     const float* weight;  // (n)
 };
 struct AttentionArguments {
-    float* out;           // (num_heads * head_size)
-    const float* q;       // (num_heads * head_size)
-    const float* keys;    // (positions, num_kv_heads * head_size), kv_row_bytes from row to row
-    const float* values;  // the same
-    uint64_t positions;   // >= 1
-    float* scores;        // scratch, (num_heads, score_stride)
+    float* out;      // (num_heads * head_size)
+    const float* q;  // (num_heads * head_size)
+    const void*
+        keys;  // (positions, num_kv_heads * head_size) of the key's type, kv_row_bytes from row to row
+    const void* values;  // the same
+    uint64_t positions;  // >= 1
+    float* scores;       // scratch, (num_heads, score_stride)
     uint64_t score_stride;
     uint64_t kv_row_bytes;  // more than the heads here take where other cores have the rest
 };
@@ -145,6 +146,7 @@ struct OperationNaming {
     bool has_weights;        ///< the weights' type is part of the name
     bool has_eps;
     std::string_view example;  ///< a key that is good for trying things out
+    bool has_cache = false;    ///< the KV cache's type is part of the name, where it is not f32
 };
 /// A capital of OperationNaming::sizes.
 struct SizeNaming {
@@ -159,7 +161,8 @@ std::span<const SizeNaming> size_namings();
 ///
 ///     OPERATION_SIZES[_eps…][_add][_TYPE[_rows]]_CLASS_ISA
 ///
-/// What nearly every key has is left out: eps of 1e-5, results that are stored (not added), weights in panels. Another
+/// What nearly every key has is left out: eps of 1e-5, results that are stored (not added), weights in panels, a KV cache
+/// of f32 (attention over one of f16 is attention_32q4kv_h64_f16_fma_avx2). Another
 /// eps is written _eps1em6 where it is the float next to 10^-6 (1 to 9), else by its bits, _epsx3727c5ac: a name is an
 /// identifier. Fields that an operation does not use are not in its name.
 FixedString<96> name_of(const RoutineKey& key);

@@ -31,7 +31,8 @@ Result<void> tell_perplexity(Platform& platform, const Options& options, const s
     Allocator& allocator = platform.allocator();
     const Weights weights = TRY(load_weights(image.image, allocator));
     const Tokenizer tokenizer = TRY(Tokenizer::make(weights.tokenizer, allocator));
-    Transformer transformer = TRY(Transformer::model_init(weights, *operators, allocator, options.context));
+    Transformer transformer =
+        TRY(Transformer::model_init(weights, *operators, allocator, options.context, options.cache_type));
     const bool watched = isatty(STDERR_FILENO) != 0;
     const auto progress = [&](const Perplexity& so_far, uint64_t total) {
         constexpr uint64_t kEvery = 64;

@@ -36,7 +36,10 @@ void print_operation(std::ostream& out, const OperationNaming& naming) {
     adding.epilogue = Epilogue::kAdd;
     const bool adds = naming.has_weights && can_emit(adding);
     print(out, "  {}_{}{}{}{}_CLASS_ISA\n", name_of(naming.operation), naming.sizes,
-          naming.has_eps ? "[_eps…]" : "", adds ? "[_add]" : "", naming.has_weights ? "_TYPE" : "");
+          naming.has_eps ? "[_eps…]" : "", adds ? "[_add]" : "",
+          naming.has_weights ? "_TYPE"
+          : naming.has_cache ? "[_f16]"
+                             : "");
     if (!can_emit(example)) return print(out, "      no generator yet: the reference runs it\n");
     print(out, "      e.g. {}\n      epilogues: store{}\n", naming.example,
           adds ? ", add (to what y holds)" : "");

@@ -118,6 +118,14 @@ class Operands {
             }
         }
     }
+    /// `count` elements of a KV cache.
+    Result<const void*> cached(ElementType type, size_t count) {
+        Buffer<uint8_t> buffer = TRY(Buffer<uint8_t>::make(allocator(), count * size_of(type), "KV cache"));
+        fill_plain(type, buffer);
+        bytes += static_cast<double>(buffer.size());
+        buffers_.push_back(std::move(buffer));
+        return static_cast<const void*>(buffers_.back().data());
+    }
     Result<const void*> matrix(const RoutineKey& key, uint32_t rows) {
         const TensorView view{nullptr, rows, key.k, key.type, key.layout};
         Buffer<uint8_t> buffer = TRY(Buffer<uint8_t>::make(allocator(), view.bytes(), "weights"));
@@ -172,12 +180,12 @@ Result<void> Operands::fill(const RoutineKey& key) {
                          kv = size_t{key.num_kv_heads} * key.head_size;
             arguments_.attention = {TRY(floats(q)),
                                     TRY(floats(q)),
-                                    TRY(floats(kv * kPositions)),
-                                    TRY(floats(kv * kPositions)),
+                                    TRY(cached(key.type, kv * kPositions)),
+                                    TRY(cached(key.type, kv * kPositions)),
                                     kPositions,
                                     TRY(floats(key.num_heads * kPositions)),
                                     kPositions,
-                                    kv * sizeof(float)};
+                                    kv * size_of(key.type)};
             flops = 4.0 * kPositions * static_cast<double>(q);
             return {};
         }

@@ -62,6 +62,17 @@ def test_a_long_prompt_read_in_blocks_gives_the_text_of_one_token_at_a_time(mach
     assert "16" in {p["m"] for p in hosted.records("profile") if p["phase"] == "prompt"}, "the prompt had a block"
 
 
+@pytest.mark.parametrize("isa", ["avx2", "sse2"])
+def test_a_cache_of_halves_gives_the_references_text_in_half_the_memory(machine, host, isa):
+    story = ["-p", LONG_PROMPT, "-n", "30", "--temp", "0", "--cache-type", "f16", "--numerics", "muladd"]
+    booted = machine.boot(*story, "--isa", isa)
+    assert booted.status == 0
+    assert booted.output == host.run(*story, "--jit", "off").output
+    # 6 layers, 512 positions, 4 key/value heads of 16
+    assert booted.record("model")["cache_type"] == "f16"
+    assert booted.record("model")["kv_bytes"] == str(2 * 6 * 512 * 4 * 16 * 2)
+
+
 PATHS = {
     "sse2": (["--isa", "sse2"], {"isa": "sse2", "assembler": "asmjit"}),
     "avx2": (["--isa", "avx2"], {"isa": "avx2", "assembler": "asmjit"}),

@@ -48,7 +48,8 @@ const std::vector<CaseKind>& all_kinds() {
                     add({Operation::kQkv, numerics, isa, Epilogue::kStore, type});
                 }
                 add({Operation::kRmsNorm, numerics, isa, {}, {}});
-                add({Operation::kAttention, numerics, isa, {}, {}});
+                for (const ElementType cache : {ElementType::kF32, ElementType::kF16})
+                    add({Operation::kAttention, numerics, isa, {}, cache});
                 add({Operation::kArgmax, numerics, isa, {}, {}});
                 add({Operation::kSoftmax, numerics, isa, {}, {}});
                 add({Operation::kQuantise, numerics, isa, {}, {}});
@@ -99,6 +100,7 @@ RoutineCase choose_case(x86::Chooser& choose, const CaseKind& kind, const CaseSi
     }
     if (kind.operation == Operation::kAttention) {
         key.n = 0;
+        key.type = kind.type;
         key.head_size = 4 * size(choose.one_in(4) ? 64 : 17);
         key.num_kv_heads = size(3);
         key.num_heads = key.num_kv_heads * size(3);

@@ -96,6 +96,21 @@ float* RoutineMemory::input(const char* name, size_t count, float scale) {
     std::memcpy(tensor.memory->data(), values, count * sizeof(float));
     return reinterpret_cast<float*>(tensor.memory->data());
 }
+/// A half within ±scale, some of them subnormal.
+uint16_t RoutineMemory::random_half(float scale) {
+    const float value = random_float(scale);
+    return f16_from_f32(random() % 50 ? value : value * 0x1p-16f);
+}
+/// Keys or values of a cache of the key's type.
+const void* RoutineMemory::cached(const char* name, size_t count) {
+    if (case_.key.type == ElementType::kF32) return input(name, count);
+    Tensor& tensor = add(name, Tensor::Use::kInput, count * sizeof(uint16_t));
+    auto* halves = reinterpret_cast<uint16_t*>(tensor.before.data());
+    for (size_t i = 0; i < count; ++i) halves[i] = random_half(1);
+    tensor.wanted = tensor.before;
+    std::memcpy(tensor.memory->data(), halves, tensor.before.size());
+    return tensor.memory->data();
+}
 RoutineMemory::ProductInput RoutineMemory::product_input(size_t count, float scale) {
     if (!is_quantised(case_.key.type)) {
         const float* x = input("x", count, scale);
@@ -137,12 +152,12 @@ const void* RoutineMemory::matrix(const char* name, unsigned rows) {
     if (is_quantised(shape.type)) fill_quantised(tensor.before);
     for (size_t i = 0; !is_quantised(shape.type) && i < shape.stored_rows() * shape.columns; ++i) {
         const size_t row = i / (kPanelRows * shape.columns) * kPanelRows + i % kPanelRows;
-        const float value = row < rows ? random_float(0.75f) : 0;
+        if (row >= rows) continue;
+        constexpr float kScale = 0.75f;
         if (case_.key.type == ElementType::kF32) {
-            reinterpret_cast<float*>(tensor.before.data())[i] = value;
-        } else {  // some of them subnormal as binary16
-            reinterpret_cast<uint16_t*>(tensor.before.data())[i] =
-                f16_from_f32(random() % 50 ? value : value * 0x1p-16f);
+            reinterpret_cast<float*>(tensor.before.data())[i] = random_float(kScale);
+        } else {
+            reinterpret_cast<uint16_t*>(tensor.before.data())[i] = random_half(kScale);
         }
     }
     tensor.wanted = tensor.before;
@@ -220,16 +235,16 @@ void RoutineMemory::make_attention() {
     const RoutineKey& key = case_.key;
     const size_t q_size = size_t{key.num_heads} * key.head_size,
                  cache = size_t{case_.positions} * key.num_kv_heads * key.head_size;
-    const float *q = input("q", q_size, random() % 4 == 0 ? 20.0f : 1.0f), *keys = input("keys", cache),
-                *values = input("values", cache);
+    const float* q = input("q", q_size, random() % 4 == 0 ? 20.0f : 1.0f);
+    const void *keys = cached("keys", cache), *values = cached("values", cache);
     float *out = output("out", q_size), *scores = output("scores", size_t{key.num_heads} * case_.stride);
     tensors_.back().use = Tensor::Use::kScratch;
     std::vector<float> reference_scores(size_t{key.num_heads} * case_.stride);
     reference(key.numerics)
-        .attention(wanted(out), q, keys, values, case_.positions, key.num_heads, key.num_kv_heads,
+        .attention(wanted(out), q, keys, values, key.type, case_.positions, key.num_heads, key.num_kv_heads,
                    key.head_size, reference_scores.data(), case_.stride);
     set_arguments(AttentionArguments{out, q, keys, values, case_.positions, scores, case_.stride,
-                                     size_t{key.num_kv_heads} * key.head_size * sizeof(float)});
+                                     size_t{key.num_kv_heads} * key.head_size * size_of(key.type)});
 }
 
 /// Ties, NaNs, infinities and zeros of both signs are what makes an argmax difficult.

@@ -43,6 +43,7 @@ class RoutineMemory {
     };
     Tensor& add(const char* name, Tensor::Use use, size_t bytes);
     float* input(const char* name, size_t count, float scale = 1);
+    const void* cached(const char* name, size_t count);
     /// x of a product: the floats that the reference computes with, and what the routine is given.
     struct ProductInput {
         std::vector<float> floats;
@@ -66,6 +67,7 @@ class RoutineMemory {
     uint64_t* output_index(uint32_t wanted_index);
     uint32_t random();
     float random_float(float scale);
+    uint16_t random_half(float scale);
     size_t scratch_end(const Tensor& tensor, size_t row) const;
 
     const RoutineCase& case_;

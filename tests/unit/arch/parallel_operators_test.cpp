@@ -91,6 +91,17 @@ class ParallelOperators : public testing::TestWithParam<std::tuple<ElementType, 
         for (float& each : made) each = uniform_(random_);
         return made;
     }
+    /// Elements of a KV cache of the type.
+    std::vector<uint8_t> cache(size_t count) {
+        const std::vector<float> floats = values(count);
+        std::vector<uint8_t> bytes(count * size_of(type_));
+        if (type_ == ElementType::kF16) {
+            f16_from_f32(reinterpret_cast<uint16_t*>(bytes.data()), floats.data(), count);
+        } else {
+            std::memcpy(bytes.data(), floats.data(), bytes.size());
+        }
+        return bytes;
+    }
     /// Lives as long as the test.
     TensorView matrix(uint32_t rows, uint32_t columns) {
         TensorView w{nullptr, rows, columns, type_, Layout::kPanels16};
@@ -213,19 +224,19 @@ TEST_P(ParallelOperators, AttentionHasTheReferencesBits) {
         for (const size_t positions : {1, 7, 40}) {
             SCOPED_TRACE(shape.head_size);
             const size_t n = shape.num_heads * shape.head_size, kv = shape.num_kv_heads * shape.head_size;
-            const std::vector<float> q = values(n), keys = values(positions * kv),
-                                     cached = values(positions * kv);
+            const std::vector<float> q = values(n);
+            const std::vector<uint8_t> keys = cache(positions * kv), cached = cache(positions * kv);
+            const KvView view{keys.data(), cached.data(), positions, type_};
             std::vector<float> out(n), wanted(n), scores(shape.num_heads * 64), wanted_scores(scores.size());
-            operators_.attention(out.data(), q.data(), {keys.data(), cached.data(), positions}, shape,
-                                 scores.data(), 64);
-            reference_.attention(wanted.data(), q.data(), {keys.data(), cached.data(), positions}, shape,
-                                 wanted_scores.data(), 64);
+            operators_.attention(out.data(), q.data(), view, shape, scores.data(), 64);
+            reference_.attention(wanted.data(), q.data(), view, shape, wanted_scores.data(), 64);
             expect_same(out, wanted);
         }
     }
     const char* parts_of_4_groups[] = {"attention_32q4kv", "attention_16q2kv", "attention_16q2kv",
                                        "attention_8q1kv"};
-    EXPECT_TRUE(made(parts_of_4_groups[cores() - 1]));
+    const char* type = type_ == ElementType::kF16 ? "_h64_f16_" : "_h64_";
+    EXPECT_TRUE(made(std::string(parts_of_4_groups[cores() - 1]) + type));
 }
 
 TEST_P(ParallelOperators, BlocksOfRowsHaveTheReferencesBits) {

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 namespace bareflow {
 namespace {
@@ -55,6 +56,45 @@ TEST(Float16, AgreesWithTheCompilerThroughoutTheRange) {
     for (uint64_t bits = 0; bits <= UINT32_MAX; bits += kStride) {
         const float value = std::bit_cast<float>(static_cast<uint32_t>(bits));
         ASSERT_EQ(f16_from_f32(value), oracle(value)) << std::hex << bits;
+    }
+}
+
+// The bits of the CPU's vcvtps2ph: the oracle above is it, or agrees with it, where f16_from_f32 does.
+TEST(Float16, ManySideBySideAreConvertedAsEachAlone) {
+    constexpr uint32_t kStride = 521;  // a prime: all fields of the number vary
+    constexpr size_t kAtOnce = 1 << 12;
+    std::vector<float> floats;
+    std::vector<uint16_t> halves(kAtOnce);
+    const auto convert = [&] {
+        f16_from_f32(halves.data(), floats.data(), floats.size());
+        for (size_t i = 0; i < floats.size(); ++i)
+            ASSERT_EQ(halves[i], f16_from_f32(floats[i])) << std::hex << std::bit_cast<uint32_t>(floats[i]);
+        floats.clear();
+    };
+    for (uint64_t bits = 0; bits <= UINT32_MAX; bits += kStride) {
+        floats.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
+        if (floats.size() == kAtOnce) {
+            ASSERT_NO_FATAL_FAILURE(convert());
+        }
+    }
+    convert();
+    for (uint32_t h = 0; h < kHalves; ++h) {  // what rounds to each half, and to its neighbours
+        const uint32_t centre = std::bit_cast<uint32_t>(f32_from_f16(static_cast<uint16_t>(h)));
+        for (const uint32_t off : {0u, 0x0FFFu, 0x1000u, 0x1001u, 0xFFFFFFFFu})
+            floats.push_back(std::bit_cast<float>(centre + off));
+        if (floats.size() + 5 > kAtOnce) {
+            ASSERT_NO_FATAL_FAILURE(convert());
+        }
+    }
+    convert();
+}
+
+TEST(Float16, ManySideBySideTouchNothingBeyondTheirCount) {
+    for (size_t count = 0; count < 20; ++count) {
+        std::vector<uint16_t> halves(24, 0xABCD);
+        const std::vector<float> ones(24, 1.0f);
+        f16_from_f32(halves.data(), ones.data(), count);
+        for (size_t i = 0; i < halves.size(); ++i) EXPECT_EQ(halves[i], i < count ? 0x3C00 : 0xABCD) << i;
     }
 }
 

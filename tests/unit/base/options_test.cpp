@@ -33,11 +33,13 @@ TEST(Options, DefaultsAreThoseOfTheDesign) {
     EXPECT_FLOAT_EQ(options.sampling.repeat_penalty, 1.0f);
     EXPECT_TRUE(options.sampling.random_seed);
     EXPECT_FALSE(options.has_prompt);
+    EXPECT_EQ(options.cache_type, ElementType::kF32);
 }
 
 TEST(Options, ReadsEverySyntaxOfACommandLine) {
     CommandLine c(
-        "-p 'Once upon' -n 100 --temp 0 --top-k=7 top-p=0.5 --min-p .25 repeat-penalty=1.5 seed=42 -c 64");
+        "-p 'Once upon' -n 100 --temp 0 --top-k=7 top-p=0.5 --min-p .25 repeat-penalty=1.5 seed=42 -c 64 "
+        "--cache-type f16");
     ASSERT_TRUE(c.result.ok()) << message_of(c.result);
     EXPECT_EQ(c.options.prompt, "Once upon");
     EXPECT_TRUE(c.options.has_prompt);
@@ -50,6 +52,7 @@ TEST(Options, ReadsEverySyntaxOfACommandLine) {
     EXPECT_EQ(c.options.sampling.seed, 42u);
     EXPECT_FALSE(c.options.sampling.random_seed);
     EXPECT_EQ(c.options.context, 64u);
+    EXPECT_EQ(c.options.cache_type, ElementType::kF16);
 }
 
 TEST(Options, UnquotesValues) {
@@ -135,6 +138,7 @@ TEST(Options, ValuesOutOfRangeNameTheOptionTheValueAndWhatIsAllowed) {
         {"weights", "disk", "module or embedded"},
         {"exit", "now", "debug-exit, acpi or halt"},
         {"isa", "mmx", "avx512"},
+        {"cache-type", "q8_0", "f32 or f16"},
         {"jit", "yes", "on or off"},
         {"assembler", "nasm", "asmjit or tiny"},
     };

@@ -28,6 +28,7 @@ void for_each_key(Body body) {
                                                .epilogue = epilogue};
                                 if (naming.has_weights) key.type = type;
                                 if (naming.has_weights) key.layout = layout;
+                                if (naming.has_cache && type == ElementType::kF16) key.type = type;
                                 if (naming.has_eps) key.eps = eps;
                                 uint32_t value = 7;
                                 for (const SizeNaming& size : size_namings()) {
@@ -98,6 +99,8 @@ TEST(KeyName, IsWhatTheDocumentationSays) {
     EXPECT_EQ(parse_key("rms_norm_288_eps1em6_fma_avx2").take().eps, 1e-6f);
     EXPECT_EQ(std::bit_cast<uint32_t>(parse_key("rms_norm_288_epsx00000001_fma_avx2").take().eps), 1u);
     EXPECT_EQ(parse_key("project_3x16x32_add_f32_rows_muladd_sse2").take().layout, Layout::kRowMajor);
+    EXPECT_EQ(parse_key("attention_32q4kv_h64_fma_avx2").take().type, ElementType::kF32);
+    EXPECT_EQ(parse_key("attention_32q4kv_h64_f16_fma_avx2").take().type, ElementType::kF16);
     for (const OperationNaming& naming : operation_namings()) {
         EXPECT_TRUE(parse_key(naming.example).ok()) << naming.example;
     }
@@ -136,6 +139,7 @@ TEST(KeyName, ThatIsMalformedSaysWhatAndWhere) {
         {"qkv_1x16x16_kv16_f32_fma_avx2", "'h' (sizes are"},
         {"attention_4q_h16_fma_avx2", "G, key/value heads, a number"},
         {"attention_4q2kv_h16_f32_fma_avx2", "_ and a numeric class"},
+        {"attention_4q2kv_h16_q8_0_fma_avx2", "_ and a numeric class"},
         {"rms_norm_16_eps_fma_avx2", "eps as 1em1 to 1em9"},
         {"rms_norm_16_eps1em0_fma_avx2", "eps as 1em1 to 1em9"},
         {"rms_norm_16_eps1em_fma_avx2", "eps as 1em1 to 1em9"},

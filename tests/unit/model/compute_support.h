@@ -13,6 +13,7 @@
 
 #include "arch/base/allocator.h"
 #include "arch/base/float16.h"
+#include "arch/base/quantised.h"
 #include "model/reference.h"
 #include "model/transformer.h"
 
@@ -102,8 +103,16 @@ class Matrix {
     std::unique_ptr<void, Free> memory_;
 };
 
+template <typename Panel>
+double quantised_element(const TensorView& w, size_t n, size_t k) {
+    const Panel& panel =
+        static_cast<const Panel*>(w.data)[n / kPanelRows * (w.columns / kGroup) + k / kGroup];
+    return double{f32_from_f16(panel.scales[n % kPanelRows])} * value_at(panel, n % kPanelRows, k % kGroup);
+}
 /// Element (n, k) of any matrix.
 inline double element(const TensorView& w, size_t n, size_t k) {
+    if (w.type == ElementType::kQ8_0) return quantised_element<Q8Panel>(w, n, k);
+    if (w.type == ElementType::kQ4_0) return quantised_element<Q4Panel>(w, n, k);
     const size_t at =
         w.layout == Layout::kRowMajor ? n * w.columns + k : (n / 16 * w.columns + k) * 16 + n % 16;
     if (w.type == ElementType::kF32) return static_cast<const float*>(w.data)[at];
@@ -151,10 +160,12 @@ struct RandomModel {
     Weights weights;
 };
 
-/// The textbook's Llama in double precision: no lanes, no tricks, the exact rope angles.
+/// The textbook's Llama in double precision: no lanes, no tricks, the exact rope angles. What weights and cache store is
+/// taken as it is stored; a subclass says what becomes of the inputs of quantised weights.
 class DoubleTransformer {
  public:
-    explicit DoubleTransformer(const Weights& weights) : weights_(weights) {
+    explicit DoubleTransformer(const Weights& weights, ElementType cache = ElementType::kF32)
+        : weights_(weights), cache_(cache) {
         keys_.resize(weights.config.num_layers);
         values_.resize(weights.config.num_layers);
         matrices_.reserve(size_t{weights.config.num_layers} * 7 + 2);
@@ -167,6 +178,8 @@ class DoubleTransformer {
         embedding_ = widen(weights.embedding);
         head_ = widen(weights.lm_head);
     }
+
+    virtual ~DoubleTransformer() = default;
 
     /// Begins a new text.
     void reset() {
@@ -184,25 +197,38 @@ class DoubleTransformer {
         for (size_t l = 0; l < c.num_layers; ++l) {
             const LayerWeights& layer = weights_.layers[l];
             const std::vector<double>* w = &matrices_[l * 7];
-            const std::vector<double> a = norm(x, layer.attention_norm);
+            const std::vector<double> a = met(norm(x, layer.attention_norm), layer.query);
             std::vector<double> q = times(w[0], a);
             std::vector<double> k = times(w[1], a);
-            const std::vector<double> v = times(w[2], a);
+            std::vector<double> v = times(w[2], a);
             rotate(q, position);
             rotate(k, position);
-            keys_[l].push_back(k);
-            values_[l].push_back(v);
-            add(x, times(w[3], attend(q, l)));
-            const std::vector<double> b = norm(x, layer.ffn_norm);
+            keys_[l].push_back(stored(std::move(k)));
+            values_[l].push_back(stored(std::move(v)));
+            add(x, times(w[3], met(attend(q, l), layer.output)));
+            const std::vector<double> b = met(norm(x, layer.ffn_norm), layer.gate);
             std::vector<double> gate = times(w[4], b);
             const std::vector<double> up = times(w[5], b);
             for (size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
-            add(x, times(w[6], gate));
+            add(x, times(w[6], met(std::move(gate), layer.down)));
         }
-        return times(head_, norm(x, weights_.final_norm));
+        return times(head_, met(norm(x, weights_.final_norm), weights_.lm_head));
+    }
+
+ protected:
+    /// What `w` meets where the layers before it made `x`.
+    virtual std::vector<double> met(std::vector<double> x, const TensorView& w) {
+        static_cast<void>(w);
+        return x;
     }
 
  private:
+    std::vector<double> stored(std::vector<double> row) const {
+        if (cache_ == ElementType::kF16) {
+            for (double& value : row) value = f32_from_f16(f16_from_f32(static_cast<float>(value)));
+        }
+        return row;
+    }
     static std::vector<double> widen(const TensorView& w) {
         std::vector<double> values;
         values.reserve(size_t{w.rows} * w.columns);
@@ -215,14 +241,15 @@ class DoubleTransformer {
         std::vector<double> y(w.size() / x.size());
         const double* row = w.data();
         for (double& sum : y) {
-            double even = 0, odd = 0;  // two chains, for speed alone
+            constexpr size_t kChains = 8;  // for speed alone
+            double chains[kChains] = {};
             size_t k = 0;
-            for (; k + 1 < x.size(); k += 2) {
-                even += row[k] * x[k];
-                odd += row[k + 1] * x[k + 1];
+            for (; k + kChains <= x.size(); k += kChains) {
+#pragma GCC unroll 8
+                for (size_t i = 0; i < kChains; ++i) chains[i] += row[k + i] * x[k + i];
             }
-            if (k < x.size()) even += row[k] * x[k];
-            sum = even + odd;
+            for (; k < x.size(); ++k) chains[0] += row[k] * x[k];
+            for (const double chain : chains) sum += chain;
             row += x.size();
         }
         return y;
@@ -273,6 +300,7 @@ class DoubleTransformer {
     }
 
     const Weights& weights_;
+    const ElementType cache_;
     size_t position_ = 0;
     std::vector<std::vector<double>> matrices_;
     std::vector<double> embedding_, head_;

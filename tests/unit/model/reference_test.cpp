@@ -413,6 +413,32 @@ TEST(ReferenceAttention, FollowsItsDefinitionForEveryShape) {
     }
 }
 
+TEST(ReferenceAttention, ReadsACacheOfHalvesExactly) {
+    std::mt19937 random(18);
+    constexpr AttentionShape kShape = {6, 2, 20};
+    constexpr size_t kPositions = 37, kCount = kPositions * 40;
+    const Floats q = random_floats(6 * 20, random, 2.0f);
+    for (const float scale : {1.0f, 0x1p-16f}) {  // the second: mostly subnormal as halves
+        std::vector<uint16_t> halves[2];
+        Floats floats[2];
+        for (size_t which = 0; which < 2; ++which) {
+            halves[which].resize(kCount);
+            f16_from_f32(halves[which].data(), random_floats(kCount, random, scale).data(), kCount);
+            for (const uint16_t half : halves[which]) floats[which].push_back(f32_from_f16(half));
+        }
+        for (NumericClass numerics : classes()) {
+            Floats scores(6 * kPositions), out(q.size(), kNan), expected(q.size());
+            Operators& operators = operators_of(numerics);
+            operators.attention(expected.data(), q.data(), {floats[0].data(), floats[1].data(), kPositions},
+                                kShape, scores.data(), kPositions);
+            operators.attention(out.data(), q.data(),
+                                {halves[0].data(), halves[1].data(), kPositions, ElementType::kF16}, kShape,
+                                scores.data(), kPositions);
+            EXPECT_TRUE(same_bits(out, expected));
+        }
+    }
+}
+
 TEST(ReferenceAttention, IsCloseToDoublePrecision) {
     std::mt19937 random(9);
     constexpr AttentionShape kShape = {8, 2, 48};

@@ -294,11 +294,13 @@ TEST(Session, TheSameSeedWritesTheSameStoriesAgain) {
 
 TEST(Session, LogsWhatTheModelIs) {
     SessionDesk desk;
-    ASSERT_TRUE(desk.open(64).ok());
+    const Result<void> opened =
+        desk.session.open(testing::default_image(), desk.operators, 64, ElementType::kF16);
+    ASSERT_TRUE(opened.ok());
     const std::string record = desk.log.last("model");
-    for (const char* field :
-         {"source=embedded", "name=stories", "bytes=", "hash=", "layers=6", "hidden=128", "heads=8",
-          "kv_heads=4", "vocab=1024", "context=64", "type=f32", "numerics=muladd", "load_ms="}) {
+    for (const char* field : {"source=embedded", "name=stories", "bytes=", "hash=", "layers=6", "hidden=128",
+                              "heads=8", "kv_heads=4", "vocab=1024", "context=64", "type=f32",
+                              "numerics=muladd", "load_ms=", "cache_type=f16", "kv_bytes=98304"}) {
         EXPECT_THAT(record, HasSubstr(std::string(" ") + field));
     }
 }
