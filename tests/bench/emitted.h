@@ -91,4 +91,20 @@ class PureMultiplyAdd {
     Code code_;
 };
 
+/// Sums of int8 products that wait for nothing, by the quickest instructions that the CPU has for them: VNNI, or
+/// pmaddubsw with pmaddwd, or (SSE2) pmaddwd on words.
+class PureIntegerDots {
+ public:
+    explicit PureIntegerDots(const Machine& machine);
+    void operator()(size_t turns) const { code_.as<void (*)(size_t)>()(turns); }
+    /// Multiplications and additions.
+    double operations_a_turn() const { return operations_; }
+    const char* name() const { return name_; }
+
+ private:
+    const char* name_ = "";
+    double operations_ = 0;
+    Code code_;
+};
+
 }  // namespace bareflow::bench
