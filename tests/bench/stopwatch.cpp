@@ -10,7 +10,13 @@ namespace bareflow::bench {
 Spread spread_of(std::vector<double> values) {
     if (values.empty()) return {};
     std::sort(values.begin(), values.end());
-    const auto at = [&](size_t numerator) { return values[(values.size() - 1) * numerator / 4]; };
+    // Between two values, where a quartile lies between them.
+    const auto at = [&](size_t quarter) {
+        const double place = static_cast<double>((values.size() - 1) * quarter) / 4;
+        const auto below = static_cast<size_t>(place);
+        const size_t above = std::min(below + 1, values.size() - 1);
+        return values[below] + (values[above] - values[below]) * (place - static_cast<double>(below));
+    };
     return {at(2), at(1), at(3)};
 }
 
