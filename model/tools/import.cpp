@@ -7,9 +7,11 @@
 #include "arch/base/version.h"
 #include "model/tokenizer_section.h"
 #include "model/tools/files.h"
+#include "model/tools/known_shapes.h"
 #include "model/tools/llama2c.h"
 #include "model/tools/llama2c_tokenizer.h"
 #include "model/tools/std_allocator.h"
+#include "model/tools/synthetic.h"
 #include "model/tools/wllm_writer.h"
 #include "model/wllm.h"
 
@@ -30,8 +32,11 @@ Result<uint32_t> magic_of(const std::string& path) {
     return ByteReader(bytes).read<uint32_t>();
 }
 
-/// Opens a model of any format that there is.
-Result<std::unique_ptr<ModelSource>> open_model(const std::string& path) {
+/// Opens a model of any format that there is, or makes one up.
+Result<std::unique_ptr<ModelSource>> open_model(const ImportRequest& request) {
+    if (!request.synthetic.empty())
+        return make_synthetic(request.synthetic, TRY(shape_named(request.synthetic)), request.seed);
+    const std::string& path = request.model;
     std::error_code ignored;
     const std::string name = base_name(path);
     if (std::filesystem::is_directory(path, ignored)) {
@@ -67,7 +72,7 @@ Result<bool> is_wllm(const std::string& path) { return TRY(magic_of(path)) == wl
 Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
     if (request.layout == Layout::kRowMajor && request.types.any_quantised())
         return invalid("rows (--layout) hold f32 and f16 only; quantised weights lie in panels16");
-    const std::unique_ptr<ModelSource> model = TRY(open_model(request.model));
+    const std::unique_ptr<ModelSource> model = TRY(open_model(request));
     const ModelConfig& config = model->config();
     ImportSummary summary{.source_format = std::string(model->format()), .tokenizer = {}, .config = config};
     std::string provenance = TRY(model->provenance());
@@ -104,7 +109,8 @@ Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
                                       .chat_template = chat_template,
                                       .provenance = provenance,
                                       .types = request.types,
-                                      .layout = request.layout},
+                                      .layout = request.layout,
+                                      .progress = request.progress},
                                      writer));
     TRY(read_back(fd, summary));
     return summary;

@@ -8,16 +8,20 @@
 #include "arch/base/result.h"
 #include "arch/base/tensor.h"
 #include "model/tools/storage.h"
+#include "model/tools/wllm_writer.h"
 #include "model/weights.h"
 
 namespace bareflow {
 
 struct ImportRequest {
-    std::string model;          ///< a llama2.c .bin
-    std::string tokenizer;      ///< its tokenizer.bin; empty: the one beside it (find_llama2c_tokenizer)
-    std::string chat_template;  ///< empty: the model's own, else "plain"
+    std::string model;           ///< a llama2.c .bin
+    std::string synthetic = {};  ///< instead of a model: the known shape whose weights are made up
+    uint64_t seed = 0;           ///< of these
+    std::string tokenizer;       ///< its tokenizer.bin; empty: the one beside it (find_llama2c_tokenizer)
+    std::string chat_template;   ///< empty: the model's own, else "plain"
     TensorTypes types = {};
     Layout layout = Layout::kPanels16;
+    Progress progress = {};
 };
 
 /// What was read and written, for the user.

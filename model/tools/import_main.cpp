@@ -1,10 +1,14 @@
 // bareflow-import: makes a .wllm from a model in another format, or shows what a .wllm holds.
+#include <unistd.h>
 #include <CLI/CLI.hpp>
+
+#include <cstdio>
 #include <iostream>
 
 #include "arch/base/version.h"
 #include "model/tools/import.h"
 #include "model/tools/inspect.h"
+#include "model/tools/known_shapes.h"
 
 namespace bareflow {
 namespace {
@@ -18,6 +22,12 @@ struct Arguments {
     std::string output;
     std::string inspect;
 };
+
+std::vector<std::string> names_of_shapes() {
+    std::vector<std::string> names;
+    for (const KnownShape& shape : known_shapes()) names.emplace_back(shape.name);
+    return names;
+}
 
 void declare(CLI::App& app, Arguments& arguments) {
     app.set_version_flag("--version", "bareflow-import " + std::string(kVersion));
@@ -44,6 +54,16 @@ void declare(CLI::App& app, Arguments& arguments) {
         ->option_text("NAME");
     auto* inspect =
         app.add_option("--inspect", arguments.inspect, "check this .wllm and print what it holds");
+    auto* synthetic = app.add_option("--synthetic", arguments.request.synthetic,
+                                     "no model, but weights of this shape from a seed: " +
+                                         CLI::detail::join(names_of_shapes(), ", "))
+                          ->check(CLI::IsMember(names_of_shapes()))
+                          ->option_text("SHAPE")
+                          ->excludes(model);
+    app.add_option("--seed", arguments.request.seed, "of synthetic weights: the same seed, the same bytes")
+        ->option_text("N [0]")
+        ->needs(synthetic);
+    synthetic->excludes(inspect);
     model->excludes(inspect)->option_text(" ");
     output->excludes(inspect)->option_text("OUT.wllm");
     inspect->option_text("FILE.wllm");
@@ -91,13 +111,37 @@ void print_errors(const std::vector<TensorReport>& tensors) {
     }
 }
 
+/// Says on a terminal how far the work is, whenever that is another percent.
+class PercentLine {
+ public:
+    ~PercentLine() {
+        if (last_ >= 0) std::fputs("\r\x1b[K", stderr);
+    }
+    void operator()(uint64_t done, uint64_t total) {
+        const int percent = static_cast<int>(done * 100 / total);
+        if (percent == last_ || isatty(STDERR_FILENO) == 0) return;
+        last_ = percent;
+        std::fprintf(stderr, "\rbareflow-import: %d%% of %llu MiB ", percent, 0ULL + (total >> 20));
+    }
+
+ private:
+    int last_ = -1;
+};
+
+Result<ImportSummary> import_with_progress(ImportRequest request, const std::string& output) {
+    PercentLine line;
+    request.progress = std::ref(line);
+    return import_model(request, output);
+}
+
 int run(int argc, char** argv) {
     CLI::App app("Makes a .wllm, which BareFlow runs, from a llama2.c model.", "bareflow-import");
     Arguments arguments;
     declare(app, arguments);
     try {
         app.parse(argc, argv);
-        if (arguments.inspect.empty() && arguments.request.model.empty()) throw CLI::RequiredError("MODEL");
+        const bool nothing = arguments.request.model.empty() && arguments.request.synthetic.empty();
+        if (arguments.inspect.empty() && nothing) throw CLI::RequiredError("MODEL or --synthetic SHAPE");
         if (arguments.inspect.empty() && arguments.output.empty()) throw CLI::RequiredError("-o OUT.wllm");
     } catch (const CLI::ParseError& error) {
         return app.exit(error, std::cout, std::cerr) == 0 ? kOk : kUsage;
@@ -113,7 +157,7 @@ int run(int argc, char** argv) {
         const auto shown = inspect_wllm(arguments.inspect, std::cout);
         return shown.ok() ? kOk : report(shown.error());
     }
-    const auto summary = import_model(arguments.request, arguments.output);
+    const auto summary = import_with_progress(arguments.request, arguments.output);
     if (!summary.ok()) return report(summary.error());
     print_summary(summary.value(), arguments);
     if (arguments.request.types.any_quantised()) print_errors(summary.value().tensors);

@@ -118,6 +118,7 @@ class WllmWriter {
     std::vector<Bytes> payloads_;  ///< of the sections; the directory's is filled in at the end
     std::vector<TensorEntry> tensors_;
     uint64_t total_size_ = 0;
+    uint64_t written_ = 0;  ///< of that
     uint64_t file_size_ = 0;
 };
 
@@ -186,6 +187,8 @@ Result<TensorReport> WllmWriter::write_tensor(TensorEntry& entry) {
         entry.crc32c = crc32c(packed, entry.crc32c);
         TRY(file_.write_at(offset, packed));
         offset += packed.size();
+        written_ += packed.size();
+        if (contents_.progress) contents_.progress(written_, total_size_);
     }
     return TensorReport{.name = name,
                         .rows = entry.rows,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +14,9 @@
 
 namespace bareflow {
 
+/// Told while tensors are written how many of their bytes are.
+using Progress = std::function<void(uint64_t done, uint64_t total)>;
+
 /// What goes into the file beside the tensors.
 struct WllmContents {
     const ModelSource& model;
@@ -22,6 +26,7 @@ struct WllmContents {
     TensorTypes types;
     Layout
         layout;  ///< of the matrices, the embedding too, but not of quantised ones: panels; norms are row-major
+    Progress progress = {};
 };
 
 /// Writes the whole file; what that made of each tensor. A weight that is not finite, or would not be as stored, is an

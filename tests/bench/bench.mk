@@ -1,6 +1,7 @@
 # bareflow-bench: routines beside the machine's limits, hand-written code and Debian's BLAS and neural network libraries.
 # `make bench` installs those, builds, measures the time of a boot and runs it. Included by the Makefile.
-BENCH_PACKAGES := libopenblas-pthread-dev libblis-pthread-dev libeigen3-dev libdnnl-dev libxsmm-dev nlohmann-json3-dev
+BENCH_PACKAGES := libopenblas-pthread-dev libblis-pthread-dev libeigen3-dev libdnnl-dev libxsmm-dev nlohmann-json3-dev \
+	gnuplot-nox
 BENCH_SOURCES := $(wildcard tests/bench/*.cpp)
 BENCH_OBJECTS := $(BENCH_SOURCES:%.cpp=$(BUILD)/host/%.o)
 bench_objects = $(1:%=$(BUILD)/host/tests/bench/%.o)
@@ -18,6 +19,6 @@ bareflow-bench: deps-bench
 bench: bareflow-bench
 	$(Q)$(MAKE) bench-boot
 	$(Q)$(BUILD)/host/bareflow-bench
-$(BUILD)/host/bareflow-bench: $(BENCH_OBJECTS) $(HOST_OBJECTS) $(PORTABLE_OBJECTS)
+$(BUILD)/host/bareflow-bench: $(BENCH_OBJECTS) $(TOOL_OBJECTS) $(HOST_OBJECTS) $(PORTABLE_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lxsmm -lxsmmnoblas -ldnnl -ldl -lgomp -lpthread -lm -o $@

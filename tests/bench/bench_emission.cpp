@@ -69,10 +69,7 @@ void large_routine(Report& report, const Settings& settings) {
                           kInstructions / ns.low * kMillion});
         std::printf("   %-24s %8.2f us (%.2f-%.2f) %7.1f M instructions/s\n", contest.name(i).c_str(),
                     ns.median / 1e3, ns.low / 1e3, ns.high / 1e3, speeds.back().median);
-        report.figure({{"who", contest.name(i)},
-                       {"us", ns.median / 1e3},
-                       {"low", ns.low / 1e3},
-                       {"high", ns.high / 1e3}});
+        report.time(contest.name(i), ns);
     }
     const auto at_most = [&](const char* what, size_t i, double us) {
         const Spread ns = contest.ns(i);
@@ -101,7 +98,7 @@ void others(Report& report, const Settings& settings) {
          {std::pair{"libxsmm dispatch", libxsmm}, {"oneDNN primitive", onednn}}) {
         const Spread us = spread_of(values);
         std::printf("   %-24s %8.2f us (%.2f-%.2f)\n", name, us.median, us.low, us.high);
-        report.figure({{"who", name}, {"us", us.median}, {"low", us.low}, {"high", us.high}});
+        report.figure(name, "us", us, Better::kLower);
     }
 }
 
@@ -150,10 +147,8 @@ void routines(Report& report, const Settings& settings) {
         std::printf("   %-44s %6zu bytes, tiny %6.2f us, asmjit %6.2f us\n",
                     std::string(name_of(key).view()).c_str(), bytes, contest.ns(0).median / 1e3,
                     contest.ns(1).median / 1e3);
-        report.figure({{"key", std::string(name_of(key).view())},
-                       {"bytes", bytes},
-                       {"tiny_us", contest.ns(0).median / 1e3},
-                       {"asmjit_us", contest.ns(1).median / 1e3}});
+        for (size_t i = 0; i < contest.size(); ++i)
+            report.time(std::string(name_of(key).view()) + " " + contest.name(i), contest.ns(i));
     }
 }
 

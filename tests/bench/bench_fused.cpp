@@ -60,11 +60,7 @@ void one_layer(Report& report, const Settings& settings, const Machine& machine,
     for (size_t i = 0; i < contest.size(); ++i) {
         const Spread ns = contest.ns(i);
         std::printf("   %-22s %10.0f ns (%.0f-%.0f)\n", contest.name(i).c_str(), ns.median, ns.low, ns.high);
-        report.figure({{"model", layer.model},
-                       {"who", contest.name(i)},
-                       {"ns", ns.median},
-                       {"low", ns.low},
-                       {"high", ns.high}});
+        report.time(std::string(layer.model) + " " + contest.name(i), ns);
     }
     const Spread alone = contest.ratio(one, bare);
     // Written once instead of written, read and written: q and k, in every layer.

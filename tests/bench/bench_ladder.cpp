@@ -35,11 +35,7 @@ void rungs(Report& report, const Settings& settings, const Machine& machine, con
         std::printf("   %-16s %10.0f ns (%.0f-%.0f) %7.1f GFLOP/s %6.1fx the scalar\n",
                     contest.name(i).c_str(), ns.median, ns.low, ns.high,
                     2.0 * static_cast<double>(n * k) / ns.median, contest.ratio(i, scalar).median);
-        report.figure({{"shape", shape},
-                       {"who", contest.name(i)},
-                       {"ns", ns.median},
-                       {"low", ns.low},
-                       {"high", ns.high}});
+        report.time(shape + " " + contest.name(i), ns);
     }
     if (std::string(level) == "L1") {
         report.bar(shape + ": SEED's SSE2 / scalar", contest.ratio(sse2, scalar), 2.5);

@@ -52,12 +52,10 @@ void one_shape(Report& report, const Settings& settings, const Machine& machine,
         std::printf("   %-16s %10.0f ns (%.0f-%.0f) %7.1f GFLOP/s %5.0f%% of the peak\n",
                     contest.name(i).c_str(), ns.median, ns.low, ns.high, flops / ns.median,
                     share.median * 100);
-        report.figure({{"shape", name},
-                       {"who", contest.name(i)},
-                       {"ns", ns.median},
-                       {"low", ns.low},
-                       {"high", ns.high},
-                       {"share_of_peak", share.median}});
+        report.time(name + " " + contest.name(i), ns);
+        if (i == jit)
+            report.roofline().point("matmul f32 " + name, flops,
+                                    static_cast<double>(p.weights() * sizeof(float)), ns.median);
     }
     report.bar(name + ": emitted / oneDNN", contest.ratio(jit, onednn), 1.0);
     if (!cold) report.bar(name + ": emitted / FMA peak", contest.ratio(jit, peak), 0.9);

@@ -71,12 +71,9 @@ void one_shape(Report& report, const Settings& settings, const Machine& machine,
         std::printf("   %-16s %10.0f ns (%.0f-%.0f) %7.1f GFLOP/s %7.1f GB/s %5.0f%% of the limit\n",
                     contest.name(i).c_str(), ns.median, ns.low, ns.high, flops / ns.median,
                     flops * 2 / ns.median, share.median * 100);
-        report.figure({{"shape", name},
-                       {"who", contest.name(i)},
-                       {"ns", ns.median},
-                       {"low", ns.low},
-                       {"high", ns.high},
-                       {"share_of_limit", share.median}});
+        report.time(name + " " + contest.name(i), ns);
+        if (i == jit)
+            report.roofline().point("matvec f32 " + name, flops, static_cast<double>(bytes), ns.median);
     }
     report.bar(name + ": emitted / SEED AVX2", contest.ratio(jit, seed), 1.5);
     const auto at_limit = [&](size_t i) { return share_of_limit(contest, i).median >= kAtTheLimit; };

@@ -1,57 +1,116 @@
-// The machine: how quickly it reads from each level of its memory, and multiplies and adds.
+// The machine: how quickly one core and all of them read from each level of memory, multiply and add in floats and in
+// bytes; what it costs to have all cores begin and end something together.
 #include <cstdio>
 #include <iterator>
 
+#include "tests/bench/cores.h"
 #include "tests/bench/emitted.h"
 #include "tests/bench/matrices.h"
 #include "tests/bench/report.h"
 
 namespace bareflow::bench {
+namespace {
+
+struct Level {
+    const char* name;
+    size_t bytes;
+    /// Each core reads so many of its own; larger ones, which one memory or cache serves, are shared out.
+    bool of_each_core;
+};
+constexpr size_t kMiB = size_t{1} << 20;
+constexpr Level kLevels[] = {{"L1", 16 << 10, true},           {"L2", 256 << 10, true},
+                             {"L2", 768 << 10, true},          {"L3", 8 * kMiB, false},
+                             {"L3 or DRAM", 64 * kMiB, false}, {"DRAM", 2048 * kMiB, false}};
+constexpr size_t kLargest = 2048 * kMiB;
+constexpr size_t kTurns = 10000;
+
+void reads(Report& report, const Settings& settings, const Machine& machine, const CoreTeam& team,
+           const Floats& memory) {
+    const PureLoad one_stream(machine.isa, 1), four_streams(machine.isa, 4);
+    Contest contest;
+    for (const Level& level : kLevels) {
+        const size_t each = level.of_each_core ? level.bytes : level.bytes / team.count();
+        for (const PureLoad* load : {&one_stream, &four_streams}) {
+            contest.add(level.name, [&, load, each](size_t) {
+                team.run([&](unsigned worker, unsigned) {
+                    (*load)(memory.get() + worker * each / sizeof(float), each);
+                });
+            });
+        }
+    }
+    contest.run(settings.rounds, settings.round_ms);
+    for (size_t i = 0; i < contest.size(); ++i) {
+        const Level& level = kLevels[i / 2];
+        const double bytes = static_cast<double>(level.bytes) * (level.of_each_core ? team.count() : 1);
+        const Spread gb = speed(bytes, contest.ns(i));
+        const std::string name = team.name() + " read " + std::to_string(level.bytes >> 10) + " KiB, " +
+                                 (i % 2 == 0 ? "1 stream" : "4 streams");
+        std::printf("   %-44s %-10s %7.1f GB/s (%.1f-%.1f)\n", name.c_str(), level.name, gb.median, gb.low,
+                    gb.high);
+        report.figure(name, "GB/s", gb, Better::kHigher);
+        if (i % 2 == 0 && (team.count() == 1 || level.bytes == kLargest))
+            report.roofline().memory(team.name() + ", " + std::to_string(level.bytes >> 10) + " KiB",
+                                     gb.median);
+    }
+}
+
+void arithmetic(Report& report, const Settings& settings, const Machine& machine, const CoreTeam& team) {
+    const PureMultiplyAdd widest(machine.isa, machine.numerics), sse(Isa::kSse2, NumericClass::kMulAdd);
+    const PureIntegerDots dots(machine);
+    Contest contest;
+    std::vector<double> operations;
+    const auto add = [&](const std::string& name, const auto& loop, double of_a_turn) {
+        contest.add(name, [&](size_t) { team.run([&](unsigned, unsigned) { loop(kTurns); }); });
+        operations.push_back(of_a_turn * kTurns * team.count());
+    };
+    add("f32, widest multiply-add", widest, widest.flops_a_turn());
+    add("f32, SSE2 mul, add", sse, sse.flops_a_turn());
+    add(std::string("int8, ") + dots.name(), dots, dots.operations_a_turn());
+    contest.run(settings.rounds, settings.round_ms);
+    for (size_t i = 0; i < contest.size(); ++i) {
+        const Spread speeds = speed(operations[i], contest.ns(i));
+        const std::string name = team.name() + " " + contest.name(i);
+        std::printf("   %-55s %7.1f Gop/s (%.1f-%.1f)\n", name.c_str(), speeds.median, speeds.low,
+                    speeds.high);
+        report.figure(name, "Gop/s", speeds, Better::kHigher);
+        if (i != 1) report.roofline().peak(name, speeds.median);
+    }
+}
+
+void fork_and_join(Report& report, const Settings& settings, const CoreTeam& team) {
+    Contest contest;
+    contest.add("fork and join", [&](size_t) { team.run([](unsigned, unsigned) {}); });
+    contest.run(settings.rounds, settings.round_ms);
+    const Spread ns = contest.ns(0);
+    std::printf("   %s, fork and join %.0f ns (%.0f-%.0f)\n", team.name().c_str(), ns.median, ns.low,
+                ns.high);
+    report.time(team.name() + " fork and join", ns);
+}
+
+}  // namespace
 
 void bench_peaks(Report& report, const Settings& settings) {
-    report.section("peaks", "one core: pure loads of a buffer over and over, and multiply-adds in registers");
+    report.section("peaks", "pure loads of a buffer over and over, arithmetic in registers, fork and join");
     const Machine machine = this_machine();
     std::printf(" widest instructions %s, class %s\n", std::string(name_of(machine.isa)).c_str(),
                 std::string(name_of(machine.numerics)).c_str());
-    const struct {
-        const char* level;
-        size_t bytes;
-    } sizes[] = {{"L1", 16 << 10}, {"L2", 256 << 10}, {"L3", 8 << 20}, {"DRAM", size_t{512} << 20}};
-    const Floats memory((size_t{512} << 20) / sizeof(float));
-    for (size_t i = 0; i < (size_t{512} << 20) / sizeof(float); i += 1024) memory[i] = 1;
-    const PureLoad load(machine.isa, 1), four(machine.isa, 4);
-    const PureMultiplyAdd widest(machine.isa, machine.numerics), sse(Isa::kSse2, NumericClass::kMulAdd);
-    constexpr size_t kTurns = 10000;
-
-    Contest contest;
-    for (const auto& size : sizes) {
-        contest.add(size.level, [&](size_t) { load(memory.get(), size.bytes); });
+    if (available_bytes() < kLargest + kLargest / 2) {
+        std::printf("   skipped: needs %zu MiB of memory, %llu are free\n", (kLargest + kLargest / 2) >> 20,
+                    0ULL + (available_bytes() >> 20));
+        return;
     }
-    for (const auto& size : sizes) {
-        contest.add(size.level, [&](size_t) { four(memory.get(), size.bytes); });
+    const Floats memory(kLargest / sizeof(float));
+    for (size_t i = 0; i < kLargest / sizeof(float); i += 1024) memory[i] = 1;
+    const auto all = static_cast<unsigned>(given_cores().size());
+    for (unsigned count = 1; count <= all; count += std::max(1u, all - 1)) {
+        const CoreTeam team(count, settings.core);
+        std::printf(" %s%s%s\n", team.name().c_str(), count == 1 ? "" : "; ",
+                    count == 1 ? "" : placement_text().c_str());
+        reads(report, settings, machine, team, memory);
+        arithmetic(report, settings, machine, team);
+        if (count > 1) fork_and_join(report, settings, team);
     }
-    const size_t fma = contest.add("widest", [&](size_t) { widest(kTurns); });
-    const size_t sse_mul_add = contest.add("SSE2 mul+add", [&](size_t) { sse(kTurns); });
-    contest.run(settings.rounds, settings.round_ms);
-    for (size_t i = 0; i < fma; ++i) {
-        const Spread ns = contest.ns(i);
-        const auto& size = sizes[i % std::size(sizes)];
-        const int streams = i < std::size(sizes) ? 1 : 4;
-        const auto bytes = static_cast<double>(size.bytes);
-        std::printf("   read  %-5s %8zu KiB, %d stream%s %7.1f GB/s (%.1f-%.1f)\n", size.level,
-                    size.bytes >> 10, streams, streams == 1 ? " " : "s", bytes / ns.median, bytes / ns.high,
-                    bytes / ns.low);
-        report.figure({{"read", size.level}, {"streams", streams}, {"GB/s", bytes / ns.median}});
-    }
-    const auto print_flops = [&](const char* name, size_t i, const PureMultiplyAdd& loop) {
-        const double flops = loop.flops_a_turn() * kTurns;
-        const Spread ns = contest.ns(i);
-        std::printf("   flops %-18s %7.1f GFLOP/s (%.1f-%.1f)\n", name, flops / ns.median, flops / ns.high,
-                    flops / ns.low);
-        report.figure({{"flops", name}, {"GFLOP/s", flops / ns.median}});
-    };
-    print_flops("widest multiply-add", fma, widest);
-    print_flops("SSE2 mul, add", sse_mul_add, sse);
+    pin_to_core(settings.core);
 }
 
 }  // namespace bareflow::bench

@@ -40,8 +40,8 @@ void bench_profiler(Report& report, const Settings& settings) {
         "token in %u is timed: %.2f us a token\n",
         timed.median, timed.low, timed.high, counted.median, counted.low, counted.high, kCallsAToken,
         Profiler::kTimedOneIn, of_a_token / 1e3);
-    report.figure(
-        {{"timed_ns", timed.median}, {"counted_ns", counted.median}, {"us_a_token", of_a_token / 1e3}});
+    report.time("timed", timed);
+    report.time("counted", counted);
 }
 
 }  // namespace bareflow::bench

@@ -32,6 +32,61 @@ void emit_load_loop(x86::TinyAssembler& a, Isa isa, unsigned streams, unsigned s
 
 constexpr unsigned kChains = 12;
 
+enum class Dots { kWords, kBytes, kVnniYmm, kVnniZmm };
+struct DotsChoice {
+    Dots dots;
+    unsigned bytes;  ///< of a vector
+    const char* name;
+};
+/// Newer ones do the same with fewer instructions, and wider ones are never slower.
+DotsChoice best_dots(const Machine& machine) {
+    const bool wide = machine.isa == Isa::kAvx512;
+    if (wide && machine.cpu.avx512_vnni) return {Dots::kVnniZmm, 64, "vpdpbusd zmm"};
+    if (wide) return {Dots::kBytes, 64, "vpmaddubsw, vpmaddwd, vpaddd zmm"};
+    if (machine.isa == Isa::kAvx2 && machine.cpu.avx_vnni) return {Dots::kVnniYmm, 32, "vpdpbusd ymm"};
+    if (machine.isa == Isa::kAvx2) return {Dots::kBytes, 32, "vpmaddubsw, vpmaddwd, vpaddd ymm"};
+    return {Dots::kWords, 16, "pmaddwd, paddd on words"};
+}
+
+void emit_integer_loop(x86::TinyAssembler& a, const DotsChoice& choice, unsigned chains) {
+    const Isa isa = choice.bytes == 64 ? Isa::kAvx512 : choice.bytes == 32 ? Isa::kAvx2 : Isa::kSse2;
+    VectorCode<x86::TinyAssembler> code(a, isa, NumericClass::kMulAdd, choice.bytes);
+    for (unsigned i = 0; i < 16; ++i) code.zero(i);
+    const auto reg = [&](unsigned i) { return code.reg(i); };
+    constexpr unsigned kX = 12, kW = 13, kOnes = 14;
+    const x86::Label loop = a.new_label();
+    a.align(32);
+    a.bind(loop);
+    for (unsigned i = 0; i < chains; ++i) {
+        const unsigned product = chains + i;
+        switch (choice.dots) {
+            case Dots::kVnniZmm:
+                a.vpdpbusd(reg(i), reg(kX), reg(kW));
+                break;
+            case Dots::kVnniYmm:
+                a.vpdpbusd_vex(reg(i), reg(kX), reg(kW));
+                break;
+            case Dots::kBytes:
+                a.vpmaddubsw(reg(product), reg(kX), reg(kW));
+                a.vpmaddwd(reg(product), reg(product), reg(kOnes));
+                a.vpaddd(reg(i), reg(i), reg(product));
+                break;
+            case Dots::kWords:
+                a.movaps(x86::xmm(product), x86::xmm(kX));
+                a.pmaddwd(x86::xmm(product), x86::xmm(kW));
+                a.paddd(x86::xmm(i), x86::xmm(product));
+                break;
+        }
+    }
+    a.dec(x86::rdi);
+    a.jnz(loop);
+    code.leave();
+}
+unsigned chains_of(const DotsChoice& choice) {
+    // Where a product needs a register of its own, half as many.
+    return choice.dots == Dots::kVnniYmm || choice.dots == Dots::kVnniZmm ? kChains : kChains / 2;
+}
+
 void emit_multiply_add_loop(x86::TinyAssembler& a, Isa isa, NumericClass numerics) {
     VectorCode<x86::TinyAssembler> code(a, isa, numerics, widest(isa));
     for (unsigned i = 0; i < 16; ++i) code.zero(i);
@@ -70,6 +125,16 @@ Code emit(const RoutineKey& key, const Plan& plan) {
 
 PureLoad::PureLoad(Isa isa, unsigned streams)
     : streams_(streams), code_([=](x86::TinyAssembler& a) { emit_load_loop(a, isa, streams, kStep); }) {}
+
+PureIntegerDots::PureIntegerDots(const Machine& machine)
+    : name_(best_dots(machine).name), code_([&](x86::TinyAssembler& a) {
+          const DotsChoice choice = best_dots(machine);
+          emit_integer_loop(a, choice, chains_of(choice));
+      }) {
+    const DotsChoice choice = best_dots(machine);
+    const unsigned values = choice.dots == Dots::kWords ? choice.bytes / 2 : choice.bytes;
+    operations_ = 2.0 * values * chains_of(choice);
+}
 
 PureMultiplyAdd::PureMultiplyAdd(Isa isa, NumericClass numerics)
     : flops_(kChains * 2.0 * widest(isa) / sizeof(float)),

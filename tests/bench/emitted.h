@@ -8,6 +8,7 @@
 #include <string>
 
 #include "arch/base/cpu_features.h"
+#include "arch/base/result.h"
 #include "arch/base/routine.h"
 #include "emitter/tiny_assembler.h"
 
@@ -16,6 +17,13 @@ namespace bareflow::bench {
 [[noreturn]] inline void give_up(const std::string& why) {
     std::fprintf(stderr, "bareflow-bench: %s\n", why.c_str());
     std::exit(1);
+}
+
+/// What is in it; exits with its error where it holds one.
+template <typename T>
+T must(Result<T> result) {
+    if (!result.ok()) give_up(std::string(result.error().message.view()));
+    return result.take();
 }
 
 /// One routine's code in pages of its own, sealed.
@@ -88,6 +96,22 @@ class PureMultiplyAdd {
 
  private:
     double flops_;
+    Code code_;
+};
+
+/// Sums of int8 products that wait for nothing, by the quickest instructions that the CPU has for them: VNNI, or
+/// pmaddubsw with pmaddwd, or (SSE2) pmaddwd on words.
+class PureIntegerDots {
+ public:
+    explicit PureIntegerDots(const Machine& machine);
+    void operator()(size_t turns) const { code_.as<void (*)(size_t)>()(turns); }
+    /// Multiplications and additions.
+    double operations_a_turn() const { return operations_; }
+    const char* name() const { return name_; }
+
+ private:
+    const char* name_ = "";
+    double operations_ = 0;
     Code code_;
 };
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <string>
 #include <vector>
 
 #include "tests/bench/emitted.h"
@@ -17,6 +19,16 @@ constexpr size_t kPanel = 16;
 float small_value(size_t i) { return static_cast<float>((i * 2654435761u >> 20) & 1023) * 1e-3f - 0.5f; }
 
 }  // namespace
+
+uint64_t available_bytes() {
+    std::ifstream file("/proc/meminfo");
+    std::string word;
+    while (file >> word) {
+        uint64_t kib = 0;
+        if (word == "MemAvailable:" && file >> kib) return kib << 10;
+    }
+    return 0;
+}
 
 Floats::Floats(size_t count) : bytes_((count * sizeof(float) + 2 * kHugePage - 1) / kHugePage * kHugePage) {
     void* pages = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

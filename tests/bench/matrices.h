@@ -9,6 +9,9 @@
 
 namespace bareflow::bench {
 
+/// Bytes that the system can still give without swapping (proc(5), MemAvailable).
+uint64_t available_bytes();
+
 /// Floats in anonymous huge pages, zero at first.
 class Floats {
  public:

@@ -12,7 +12,14 @@ void Report::section(const std::string& name, const std::string& explanation) {
     std::fflush(stdout);
 }
 
-void Report::figure(nlohmann::json figure) { all_[section_]["figures"].push_back(std::move(figure)); }
+void Report::figure(const std::string& name, const std::string& unit, Spread value, Better better) {
+    all_[section_]["figures"].push_back({{"name", name},
+                                         {"unit", unit},
+                                         {"median", value.median},
+                                         {"low", value.low},
+                                         {"high", value.high},
+                                         {"better", better == Better::kLower ? "lower" : "higher"}});
+}
 
 void Report::bar(const std::string& what, Spread measured, double wanted) {
     const bool reached = measured.median >= wanted;

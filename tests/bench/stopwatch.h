@@ -14,6 +14,9 @@ struct Spread {
     double median = 0, low = 0, high = 0;
 };
 Spread spread_of(std::vector<double> values);
+/// `each` times as much, and `whole` / as much: a time as a speed.
+inline Spread times(Spread s, double each) { return {s.median * each, s.low * each, s.high * each}; }
+inline Spread speed(double whole, Spread s) { return {whole / s.median, whole / s.high, whole / s.low}; }
 
 /// Now, in nanoseconds, monotonic.
 double now_ns();
@@ -27,7 +30,10 @@ class Contest {
     size_t add(std::string name, std::function<void(size_t)> run);
     /// Every contestant runs for about `round_ms` in each of `rounds` rounds, in turn, after one call that is not timed: it
     /// brings back what the others threw out of the caches.
-    void run(unsigned rounds, double round_ms);
+    /// Calls that take far longer than caches remember are not called untimed first. No further round begins after
+    /// `most_s` seconds, once there were some (kFewestRounds).
+    void run(unsigned rounds, double round_ms, double most_s = 1e9);
+    static constexpr unsigned kFewestRounds = 3;
 
     /// One call, untimed.
     void call(size_t i) { contestants_[i].run(contestants_[i].next++); }
@@ -44,9 +50,10 @@ class Contest {
         std::string name;
         std::function<void(size_t)> run;
         size_t calls = 1, next = 0;
+        double last_ns = 0;  ///< of a call, when it was last timed
         std::vector<double> ns{};
     };
-    double time(Contestant& contestant) const;
+    static double time(Contestant& contestant);
     std::vector<Contestant> contestants_;
 };
 
