@@ -177,6 +177,7 @@ Result<void> run(Platform& platform, const Options& options, std::span<const Mod
     RoutineEngine engine;  // outlives the session that computes with it
     Session session(platform.allocator(), platform.log(), platform.clock(), start_ns);
     TRY(open_model(platform, options, candidates, chatting, engine, session));
+    engine.prepare(session);
     session.seed(options.sampling.random_seed ? platform.entropy() : options.sampling.seed);
     Result<void> done =
         chatting ? chat(platform, options, engine, session) : write_one_story(platform, options, session);

@@ -28,6 +28,18 @@ Result<Isa> choose_isa(const Options& options, const CpuFeatures& cpu, NumericCl
     return isa;
 }
 
+/// Makes the routine of each call that is shown.
+class Maker final : public RoutineVisitor {
+ public:
+    explicit Maker(RoutineCache& cache) : cache_(cache) {}
+    void visit(const RoutineKey& key, const void* arguments) override {
+        cache_.find_or_make(key, complete_plan(key, {}), arguments);
+    }
+
+ private:
+    RoutineCache& cache_;
+};
+
 /// `wanted` 0: all. nullptr for one core.
 Workers* start_cores(Platform& platform, unsigned wanted) {
     const Cores cores = platform.start_cores(wanted);
@@ -65,13 +77,13 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     const CpuFeatures& cpu = platform.cpu();
     const NumericClass numerics = choose_numerics(options, cpu);
     Operators* reference = TRY(reference_operators(numerics, cpu));
-    const Isa isa = TRY(choose_isa(options, cpu, numerics));
+    const Isa isa = isa_ = TRY(choose_isa(options, cpu, numerics));
     RoutineMaker& maker = options.assembler == AssemblerChoice::kTiny ? tiny_maker() : asmjit_maker();
     LogRecord(platform.log(), "path")
         .field("isa", name_of(isa))
         .field("numerics", name_of(numerics))
         .field("assembler", isa == Isa::kScalar ? "none" : maker.name());
-    Workers* workers = start_cores(platform, options.threads);
+    Workers* workers = workers_ = start_cores(platform, options.threads);
     if (isa == Isa::kScalar) return share_reference(*reference, workers);
 
     probe_.emplace(*reference, platform.fault_guard(), platform.allocator(), platform.clock());
@@ -85,6 +97,22 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     platform_ = &platform;
     operators_.emplace(*cache_, *reference, isa, platform.allocator(), workers);
     return static_cast<Operators*>(&*operators_);
+}
+
+void RoutineEngine::prepare(Session& session) {
+    if (!cache_) return;
+    const uint64_t began = platform_->clock().now_ns();
+    Maker maker(*cache_);
+    show_calls(session, 1, maker);
+    LogRecord(platform_->log(), "prepared")
+        .field("routines", cache_->counts().compiled)
+        .field("ms", TokenTiming{1, platform_->clock().now_ns() - began}.milliseconds());
+}
+
+void RoutineEngine::show_calls(Session& session, uint32_t rows, RoutineVisitor& visitor) {
+    NoOperators nothing(operators_->numeric_class());
+    RoutineOperators shown(visitor, nothing, isa_, workers_);
+    session.show_calls(shown, rows);
 }
 
 }  // namespace bareflow

@@ -8,6 +8,7 @@
 #include "arch/profiled_operators.h"
 #include "arch/routine_operators.h"
 #include "arch/routine_probe.h"
+#include "model/session.h"
 
 namespace bareflow {
 
@@ -21,6 +22,10 @@ class RoutineEngine {
     /// not; where there is no room for code, the reference runs.
     /// The operators live as long as the engine.
     Result<Operators*> start(Platform& platform, const Options& options);
+
+    /// Makes what one token of the session's model needs, with the best-known plans, before anybody waits for it. Logs how
+    /// many routines there are then, and the time.
+    void prepare(Session& session);
 
     /// nullptr when nothing is emitted.
     const RoutineCache* cache() const { return cache_ ? &*cache_ : nullptr; }
@@ -36,7 +41,12 @@ class RoutineEngine {
     Result<Operators*> choose(Platform& platform, const Options& options);
     Operators* share_reference(Operators& reference, Workers* workers);
 
+    /// Shows the calls of a block of `rows` tokens to `visitor`, as operators_ would share them out.
+    void show_calls(Session& session, uint32_t rows, RoutineVisitor& visitor);
+
     Platform* platform_ = nullptr;
+    Isa isa_ = Isa::kScalar;
+    Workers* workers_ = nullptr;
     std::optional<ReferenceProbe> probe_;
     std::optional<RoutineCache> cache_;
     std::optional<RoutineOperators> operators_;

@@ -35,10 +35,18 @@ RoutineKey RoutineOperators::key_for(Operation operation, const TensorView& w) c
 Routine RoutineOperators::routine_for(const RoutineKey& key, const void* arguments) {
     if (cache_ == nullptr) return nullptr;
     if (const Routine routine = cache_->find(key)) return routine;
-    return can_emit(key) ? cache_->find_or_make(key, complete_plan(key, {}), arguments) : nullptr;
+    if (!can_emit(key) || !cache_->is_hot(key)) return nullptr;
+    return cache_->find_or_make(key, complete_plan(key, {}), arguments);
+}
+
+bool RoutineOperators::show(const RoutineKey& key, const void* arguments) {
+    if (!can_emit(key)) return false;
+    visitor_->visit(key, arguments);
+    return true;
 }
 
 bool RoutineOperators::run(const RoutineKey& key, const void* arguments) {
+    if (visitor_ != nullptr) return show(key, arguments);
     const Routine routine = routine_for(key, arguments);
     if (routine == nullptr) return false;
     routine(arguments);
@@ -51,6 +59,14 @@ bool RoutineOperators::run_split(const Split& split, const void* input, MakePart
     constexpr bool kHasReference = !std::is_null_pointer_v<ReferencePart>;
     const uint32_t parts = split.parts();
     if (parts <= 1) return false;
+    if (visitor_ != nullptr) {
+        if (!kHasReference && !(can_emit(part(0).key) && can_emit(part(parts - 1).key))) return false;
+        for (uint32_t i = 0; i < parts; ++i) {
+            const auto own = part(i);
+            show(own.key, &own.arguments);
+        }
+        return true;
+    }
     struct Job {
         MakePart& part;
         ReferencePart& reference_part;
@@ -84,7 +100,7 @@ bool RoutineOperators::run_split(const Split& split, const void* input, MakePart
 }
 
 const void* RoutineOperators::input_for(const TensorView& w, const float* x) {
-    if (!is_quantised(w.type)) return x;
+    if (!is_quantised(w.type) || visitor_ != nullptr) return x;
     if (cache_ == nullptr) return nullptr;
     const size_t groups = w.columns / kGroup;
     if (quantised_.size() < groups) {
@@ -239,9 +255,14 @@ bool RoutineOperators::project_rows(float* y, const TensorView& w, const float* 
 void RoutineOperators::qkv_rows(float* q, float* k, float* v, const float* x, const TensorView& query,
                                 const TensorView& key, const TensorView& value, const RopeRow& rope,
                                 uint32_t head_size, size_t rows) {
-    const bool projected = rows > 1 && project_rows(q, query, x, Epilogue::kStore, rows) &&
-                           project_rows(k, key, x, Epilogue::kStore, rows) &&
-                           project_rows(v, value, x, Epilogue::kStore, rows);
+    // All three are asked, so that all get hot together.
+    const auto project_all = [&] {
+        const bool of_query = project_rows(q, query, x, Epilogue::kStore, rows),
+                   of_key = project_rows(k, key, x, Epilogue::kStore, rows),
+                   of_value = project_rows(v, value, x, Epilogue::kStore, rows);
+        return of_query && of_key && of_value;
+    };
+    const bool projected = rows > 1 && project_all();
     if (!projected) return Operators::qkv_rows(q, k, v, x, query, key, value, rope, head_size, rows);
     for (size_t i = 0; i < rows; ++i) {
         const RopeRow row{rope.cos + i * (head_size / 2), rope.sin + i * (head_size / 2)};

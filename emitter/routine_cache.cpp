@@ -38,6 +38,15 @@ Routine RoutineCache::find(const RoutineKey& key) {
     return entry->code;
 }
 
+bool RoutineCache::is_hot(const RoutineKey& key) {
+    using enum Entry::State;
+    Entry* entry = slot_of(key);
+    if (entry == nullptr || entry->state == kQuarantined || entry->state == kSlower) return false;
+    if (entry->state == kInstalled || entry->state == kEvicted) return true;
+    if (entry->state == kEmpty) *entry = {.key = key, .plan = {}, .state = kCold};
+    return ++entry->calls >= hot_calls_ || multiply_adds(key) >= kHotMultiplyAdds;
+}
+
 Routine RoutineCache::find_or_make(const RoutineKey& key, const Plan& plan, const void* arguments) {
     Entry* entry = slot_of(key);
     if (entry == nullptr) return nullptr;

@@ -105,6 +105,15 @@ Logits Transformer::model_forward(uint32_t token, uint32_t position) {
     return {logits_.data(), best};
 }
 
+void Transformer::show_calls(Operators& operators, uint32_t rows) {
+    constexpr uint32_t kTokens[kBlock] = {};
+    if (rows > block_) return;
+    Operators* const own = operators_;
+    operators_ = &operators;
+    rows == 1 ? static_cast<void>(model_forward(0, 0)) : model_prefill({kTokens, rows}, 0);
+    operators_ = own;
+}
+
 void Transformer::model_free() {
     for (Buffer<float>* buffer : {&keys_, &values_, &rope_cos_, &rope_sin_, &x_, &normed_, &query_,
                                   &attended_, &hidden_, &scores_, &logits_}) {

@@ -77,7 +77,7 @@ class ParallelOperators : public testing::TestWithParam<std::tuple<ElementType, 
           numerics_(features_.fma ? NumericClass::kFma : NumericClass::kMulAdd),
           reference_(*reference_operators(numerics_, features_).take()),
           region_(mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)),
-          cache_(tiny_maker(), probe_, log_),
+          cache_(tiny_maker(), probe_, log_, 1),
           operators_(cache_, reference_, best_isa(features_, numerics_), allocator_,
                      &threads_.start(std::get<1>(GetParam())), 1) {
         cache_.initialise({static_cast<uint8_t*>(region_), kRegion}, pages_, allocator_).take();
