@@ -96,6 +96,8 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     platform.set_code_directory(&*cache_);
     platform_ = &platform;
     operators_.emplace(*cache_, *reference, isa, platform.allocator(), workers);
+    tuner_.emplace(*cache_, platform.log(), platform.clock(), platform.allocator());
+    if (!tuner_->initialise()) tuner_.reset();
     return static_cast<Operators*>(&*operators_);
 }
 
@@ -107,6 +109,13 @@ void RoutineEngine::prepare(Session& session) {
     LogRecord(platform_->log(), "prepared")
         .field("routines", cache_->counts().compiled)
         .field("ms", TokenTiming{1, platform_->clock().now_ns() - began}.milliseconds());
+}
+
+void RoutineEngine::meet_shapes(Session& session) {
+    tuner_->meet_shapes([&](RoutineVisitor& visitor) {
+        for (const uint32_t rows : {1u, Transformer::kSmallBlock, Transformer::kBlock})
+            show_calls(session, rows, visitor);
+    });
 }
 
 void RoutineEngine::show_calls(Session& session, uint32_t rows, RoutineVisitor& visitor) {

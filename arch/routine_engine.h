@@ -8,6 +8,7 @@
 #include "arch/profiled_operators.h"
 #include "arch/routine_operators.h"
 #include "arch/routine_probe.h"
+#include "arch/routine_tuner.h"
 #include "model/session.h"
 
 namespace bareflow {
@@ -27,7 +28,13 @@ class RoutineEngine {
     /// many routines there are then, and the time.
     void prepare(Session& session);
 
+    /// Tells the tuner the shapes of the session's model, those of them that have routines by now. With one.
+    void meet_shapes(Session& session);
+    /// nullptr when nothing is emitted, or there was no room.
+    RoutineTuner* tuner() { return tuner_ ? &*tuner_ : nullptr; }
+
     /// nullptr when nothing is emitted.
+    RoutineCache* cache() { return cache_ ? &*cache_ : nullptr; }
     const RoutineCache* cache() const { return cache_ ? &*cache_ : nullptr; }
     /// nullptr before start().
     const Profiler* profiler() const { return profiler_ ? &*profiler_ : nullptr; }
@@ -50,6 +57,7 @@ class RoutineEngine {
     std::optional<ReferenceProbe> probe_;
     std::optional<RoutineCache> cache_;
     std::optional<RoutineOperators> operators_;
+    std::optional<RoutineTuner> tuner_;
     std::optional<Profiler> profiler_;
     std::optional<ProfiledOperators> profiled_;
 };

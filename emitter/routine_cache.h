@@ -49,6 +49,15 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
         uint64_t code_bytes = 0;  ///< of what is installed now
     };
 
+    /// A routine that was made and checked, and that no call uses yet.
+    struct Candidate {
+        RoutineKey key;
+        Plan plan;
+        Routine code = nullptr;
+        uint32_t bytes = 0;
+        ProbeTimes times;
+    };
+
     RoutineCache(RoutineMaker& maker, RoutineProbe& probe, LogSink& log, uint64_t hot_calls = kHotCalls)
         : maker_(maker), probe_(probe), log_(log), hot_calls_(hot_calls) {}
     RoutineCache(const RoutineCache&) = delete;
@@ -69,6 +78,22 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
     /// record that says why. Where there is no room, the routine that saved the least time goes.
     Routine find_or_make(const RoutineKey& key, const Plan& plan, const void* arguments);
 
+    /// As find_or_make makes one, beside what is installed. It stays until install() or discard(); a routine that is
+    /// installed may have to make room for it. An error says what was wrong with it.
+    Result<Candidate> make_candidate(const RoutineKey& key, const Plan& plan, const void* arguments) {
+        return make_candidate(key, plan, arguments, probe_);
+    }
+    /// Checked by another probe, for keys of another numeric class.
+    Result<Candidate> make_candidate(const RoutineKey& key, const Plan& plan, const void* arguments,
+                                     RoutineProbe& probe);
+    void discard(const Candidate& candidate) {
+        arena_->release(reinterpret_cast<const void*>(candidate.code));
+    }
+    /// The candidate answers its key's calls from now on; what did before is released. Nobody may be running it.
+    void install(const Candidate& candidate);
+    /// The key's entry; nullptr if there is none.
+    const Entry* entry_of(const RoutineKey& key) const;
+
     const Counts& counts() const { return counts_; }
     const CodeArena& arena() const { return *arena_; }
     RoutineMaker& maker() const { return maker_; }
@@ -82,7 +107,7 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
     static constexpr size_t kMaxRoutine = 64 * 1024;
 
     Entry* slot_of(const RoutineKey& key) const;
-    Result<void> install(Entry& entry, const void* arguments);
+    Result<void> make(Entry& entry, const void* arguments);
 
     RoutineMaker& maker_;
     RoutineProbe& probe_;
