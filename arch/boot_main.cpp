@@ -5,7 +5,7 @@
 #include "arch/base/version.h"
 #include "arch/profile_report.h"
 #include "arch/routine_dump.h"
-#include "arch/routine_engine.h"
+#include "arch/routine_tuning.h"
 #include "model/chat.h"
 
 namespace bareflow {
@@ -16,9 +16,10 @@ constexpr int kCtrlC = 0x03;
 /// One story on a terminal that shows nothing else.
 class StoryWriter final : public TextListener {
  public:
-    explicit StoryWriter(Terminal& terminal) : terminal_(terminal) {}
+    StoryWriter(Terminal& terminal, RoutineTuning& tuning) : terminal_(terminal), tuning_(tuning) {}
     void text(std::string_view piece) override { terminal_.write(piece); }
     bool stop_requested() override {
+        tuning_.between_tokens();
         for (int byte = terminal_.poll(); byte != Terminal::kNone; byte = terminal_.poll()) {
             if (byte == kCtrlC) return true;
         }
@@ -27,11 +28,13 @@ class StoryWriter final : public TextListener {
 
  private:
     Terminal& terminal_;
+    RoutineTuning& tuning_;
 };
 
 class Machine final : public ChatMachine {
  public:
-    Machine(Platform& platform, const RoutineEngine& engine) : platform_(platform), engine_(engine) {}
+    Machine(Platform& platform, const RoutineEngine& engine, RoutineTuning& tuning)
+        : platform_(platform), engine_(engine), tuning_(tuning) {}
 
     Report cpu_report() override {
         return Report::formatted("{}\n{}\n", platform_.cpu_name(), describe(platform_.cpu()).view());
@@ -55,10 +58,14 @@ class Machine final : public ChatMachine {
         bareflow::dump_routines(engine_.cache(), key, out);
     }
     void report_profile(TextListener& out) override { bareflow::report_profile(*engine_.profiler(), out); }
+    void tune(TextListener& out) override { tuning_.run_now(out); }
+    bool idle() override { return tuning_.idle(); }
+    void between_tokens() override { tuning_.between_tokens(); }
 
  private:
     Platform& platform_;
     const RoutineEngine& engine_;
+    RoutineTuning& tuning_;
 };
 
 /// Opens the first candidate that can be used. Its error if there was but one; the last one's otherwise.
@@ -99,7 +106,8 @@ Result<std::string_view> first_line(Terminal& terminal, const Buffer<char>& buff
     return trimmed(line).empty() ? std::string_view() : line.substr(0, line.size() - line.ends_with('\r'));
 }
 
-Result<void> write_one_story(Platform& platform, const Options& options, Session& session) {
+Result<void> write_one_story(Platform& platform, const Options& options, Session& session,
+                             RoutineTuning& tuning) {
     Terminal& terminal = platform.terminal();
     std::string_view prompt = options.prompt;
     Buffer<char> input;
@@ -108,15 +116,17 @@ Result<void> write_one_story(Platform& platform, const Options& options, Session
             TRY(Buffer<char>::make(platform.allocator(), LineEditor::kMaxLine, "first line of the input"));
         prompt = TRY(first_line(terminal, input));
     }
-    StoryWriter writer(terminal);
+    StoryWriter writer(terminal, tuning);
     TRY(session.generate(prompt, options.max_tokens, options.sampling, writer));
     terminal.write("\n");
+    tuning.after_story();
     return {};
 }
 
-Result<void> chat(Platform& platform, const Options& options, const RoutineEngine& engine, Session& session) {
+Result<void> chat(Platform& platform, const Options& options, const RoutineEngine& engine, Session& session,
+                  RoutineTuning& tuning) {
     LineEditor editor = TRY(LineEditor::make(platform.terminal(), platform.allocator()));
-    Machine machine(platform, engine);
+    Machine machine(platform, engine, tuning);
     Chat(platform.terminal(), editor, session, options, machine).run();
     return {};
 }
@@ -177,11 +187,14 @@ Result<void> run(Platform& platform, const Options& options, std::span<const Mod
     RoutineEngine engine;  // outlives the session that computes with it
     Session session(platform.allocator(), platform.log(), platform.clock(), start_ns);
     TRY(open_model(platform, options, candidates, chatting, engine, session));
+    engine.prepare(session);
     session.seed(options.sampling.random_seed ? platform.entropy() : options.sampling.seed);
-    Result<void> done =
-        chatting ? chat(platform, options, engine, session) : write_one_story(platform, options, session);
+    RoutineTuning tuning(platform, engine, session, options);
+    Result<void> done = chatting ? chat(platform, options, engine, session, tuning)
+                                 : write_one_story(platform, options, session, tuning);
+    tuning.log_summary();
     if (options.profile) {
-        StoryWriter writer(platform.terminal());
+        StoryWriter writer(platform.terminal(), tuning);
         report_profile(*engine.profiler(), writer);
     }
     log_statistics(platform, session, engine, embedded_bytes(candidates));

@@ -51,6 +51,8 @@ std::string_view why_not(State state) {
             return "was made and rejected; the log has a record routine_rejected";
         case State::kEvicted:
             return "had to make room for others, until it is wanted again";
+        case State::kCold:
+            return "was called once; it is made when it is called again";
         case State::kEmpty:
         case State::kInstalled:
             break;

@@ -36,6 +36,18 @@ Isa choose_quantised_isa(const Options& options, const CpuFeatures& cpu, Isa flo
     return best_quantised_isa(cpu, floats, numerics);
 }
 
+/// Makes the routine of each call that is shown.
+class Maker final : public RoutineVisitor {
+ public:
+    explicit Maker(RoutineCache& cache) : cache_(cache) {}
+    void visit(const RoutineKey& key, const void* arguments) override {
+        cache_.find_or_make(key, complete_plan(key, {}), arguments);
+    }
+
+ private:
+    RoutineCache& cache_;
+};
+
 /// `wanted` 0: all. nullptr for one core.
 Workers* start_cores(Platform& platform, unsigned wanted) {
     const Cores cores = platform.start_cores(wanted);
@@ -74,14 +86,14 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     const NumericClass numerics = choose_numerics(options, cpu);
     Operators* reference = TRY(reference_operators(numerics, cpu));
     const Isa isa = TRY(choose_isa(options, cpu, numerics));
-    const Isa quantised = choose_quantised_isa(options, cpu, isa, numerics);
+    isas_ = {isa, choose_quantised_isa(options, cpu, isa, numerics)};
     RoutineMaker& maker = options.assembler == AssemblerChoice::kTiny ? tiny_maker() : asmjit_maker();
     LogRecord(platform.log(), "path")
         .field("isa", name_of(isa))
-        .field("quantised_isa", name_of(quantised))
+        .field("quantised_isa", name_of(isas_.quantised))
         .field("numerics", name_of(numerics))
         .field("assembler", isa == Isa::kScalar ? "none" : maker.name());
-    Workers* workers = start_cores(platform, options.threads);
+    Workers* workers = workers_ = start_cores(platform, options.threads);
     if (isa == Isa::kScalar) return share_reference(*reference, workers);
 
     probe_.emplace(*reference, platform.fault_guard(), platform.allocator(), platform.clock());
@@ -93,8 +105,33 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     }
     platform.set_code_directory(&*cache_);
     platform_ = &platform;
-    operators_.emplace(*cache_, *reference, RoutineIsas(isa, quantised), platform.allocator(), workers);
+    operators_.emplace(*cache_, *reference, isas_, platform.allocator(), workers);
+    tuner_.emplace(*cache_, platform.log(), platform.clock(), platform.allocator());
+    if (!tuner_->initialise()) tuner_.reset();
     return static_cast<Operators*>(&*operators_);
+}
+
+void RoutineEngine::prepare(Session& session) {
+    if (!cache_) return;
+    const uint64_t began = platform_->clock().now_ns();
+    Maker maker(*cache_);
+    show_calls(session, 1, maker);
+    LogRecord(platform_->log(), "prepared")
+        .field("routines", cache_->counts().compiled)
+        .field("ms", TokenTiming{1, platform_->clock().now_ns() - began}.milliseconds());
+}
+
+void RoutineEngine::meet_shapes(Session& session) {
+    tuner_->meet_shapes([&](RoutineVisitor& visitor) {
+        for (const uint32_t rows : {1u, Transformer::kSmallBlock, Transformer::kBlock})
+            show_calls(session, rows, visitor);
+    });
+}
+
+void RoutineEngine::show_calls(Session& session, uint32_t rows, RoutineVisitor& visitor) {
+    NoOperators nothing(operators_->numeric_class());
+    RoutineOperators shown(visitor, nothing, isas_, workers_);
+    session.show_calls(shown, rows);
 }
 
 }  // namespace bareflow

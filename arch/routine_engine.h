@@ -8,6 +8,8 @@
 #include "arch/profiled_operators.h"
 #include "arch/routine_operators.h"
 #include "arch/routine_probe.h"
+#include "arch/routine_tuner.h"
+#include "model/session.h"
 
 namespace bareflow {
 
@@ -22,7 +24,17 @@ class RoutineEngine {
     /// The operators live as long as the engine.
     Result<Operators*> start(Platform& platform, const Options& options);
 
+    /// Makes what one token of the session's model needs, with the best-known plans, before anybody waits for it. Logs how
+    /// many routines there are then, and the time.
+    void prepare(Session& session);
+
+    /// Tells the tuner the shapes of the session's model, those of them that have routines by now. With one.
+    void meet_shapes(Session& session);
+    /// nullptr when nothing is emitted, or there was no room.
+    RoutineTuner* tuner() { return tuner_ ? &*tuner_ : nullptr; }
+
     /// nullptr when nothing is emitted.
+    RoutineCache* cache() { return cache_ ? &*cache_ : nullptr; }
     const RoutineCache* cache() const { return cache_ ? &*cache_ : nullptr; }
     /// nullptr before start().
     const Profiler* profiler() const { return profiler_ ? &*profiler_ : nullptr; }
@@ -36,10 +48,16 @@ class RoutineEngine {
     Result<Operators*> choose(Platform& platform, const Options& options);
     Operators* share_reference(Operators& reference, Workers* workers);
 
+    /// Shows the calls of a block of `rows` tokens to `visitor`, as operators_ would share them out.
+    void show_calls(Session& session, uint32_t rows, RoutineVisitor& visitor);
+
     Platform* platform_ = nullptr;
+    RoutineIsas isas_ = Isa::kScalar;
+    Workers* workers_ = nullptr;
     std::optional<ReferenceProbe> probe_;
     std::optional<RoutineCache> cache_;
     std::optional<RoutineOperators> operators_;
+    std::optional<RoutineTuner> tuner_;
     std::optional<Profiler> profiler_;
     std::optional<ProfiledOperators> profiled_;
 };

@@ -43,16 +43,23 @@ RoutineKey RoutineOperators::key_for(Operation operation, const TensorView& w) c
 Routine RoutineOperators::routine_for(const RoutineKey& key, const void* arguments) {
     if (cache_ == nullptr) return nullptr;
     if (const Routine routine = cache_->find(key)) return routine;
-    if (!can_emit(key)) return nullptr;
-    const uint32_t rejected = cache_->counts().rejected;
-    const Routine made = cache_->find_or_make(key, complete_plan(key, {}), arguments);
+    Routine made = nullptr;
+    if (can_emit(key) && cache_->is_hot(key))
+        made = cache_->find_or_make(key, complete_plan(key, {}), arguments);
     // Instructions that a hypervisor announces and gets wrong, say: from now on without them.
-    if (cache_->counts().rejected != rejected && is_for_quantised_only(key.isa))
-        isas_.quantised = isas_.floats;
+    const bool rejected = made == nullptr && cache_->counts().rejected != 0;
+    if (rejected && is_for_quantised_only(key.isa)) isas_.quantised = isas_.floats;
     return made;
 }
 
+bool RoutineOperators::show(const RoutineKey& key, const void* arguments) {
+    if (!can_emit(key)) return false;
+    visitor_->visit(key, arguments);
+    return true;
+}
+
 bool RoutineOperators::run(const RoutineKey& key, const void* arguments) {
+    if (visitor_ != nullptr) return show(key, arguments);
     const Routine routine = routine_for(key, arguments);
     if (routine == nullptr) return false;
     routine(arguments);
@@ -65,6 +72,14 @@ bool RoutineOperators::run_split(const Split& split, const void* input, MakePart
     constexpr bool kHasReference = !std::is_null_pointer_v<ReferencePart>;
     const uint32_t parts = split.parts();
     if (parts <= 1) return false;
+    if (visitor_ != nullptr) {
+        if (!kHasReference && !(can_emit(part(0).key) && can_emit(part(parts - 1).key))) return false;
+        for (uint32_t i = 0; i < parts; ++i) {
+            const auto own = part(i);
+            show(own.key, &own.arguments);
+        }
+        return true;
+    }
     struct Job {
         MakePart& part;
         ReferencePart& reference_part;
@@ -99,16 +114,21 @@ bool RoutineOperators::run_split(const Split& split, const void* input, MakePart
 
 const void* RoutineOperators::input_for(const TensorView& w, const float* x, size_t rows) {
     if (!is_quantised(w.type)) return x;
-    if (cache_ == nullptr) return nullptr;
     const size_t count = rows * w.columns, groups = count / kGroup;
+    RoutineKey key = key_for(Operation::kQuantise);
+    key.n = static_cast<uint32_t>(count);
+    QuantiseArguments arguments{nullptr, x};
+    if (visitor_ != nullptr) {
+        show(key, &arguments);
+        return x;
+    }
+    if (cache_ == nullptr) return nullptr;
     if (quantised_.size() < groups) {
         Result<Buffer<Q8Group>> larger = Buffer<Q8Group>::make(*allocator_, groups, "quantised input");
         if (!larger.ok()) return nullptr;
         quantised_ = larger.take();
     }
-    RoutineKey key = key_for(Operation::kQuantise);
-    key.n = static_cast<uint32_t>(count);
-    const QuantiseArguments arguments{quantised_.data(), x};
+    arguments.groups = quantised_.data();
     if (!run(key, &arguments)) quantise_input(quantised_.data(), x, count);
     return quantised_.data();
 }
@@ -261,9 +281,11 @@ void RoutineOperators::qkv_rows(float* q, float* k, float* v, const float* x, co
     const bool alike = is_quantised(key.type) == is_quantised(query.type) &&
                        is_quantised(value.type) == is_quantised(query.type);
     const void* input = rows > 1 && alike ? input_for(query, x, rows) : nullptr;
-    const bool projected = project_rows(q, query, input, Epilogue::kStore, rows) &&
-                           project_rows(k, key, input, Epilogue::kStore, rows) &&
-                           project_rows(v, value, input, Epilogue::kStore, rows);
+    // All three are asked, so that all get hot together.
+    const bool of_query = project_rows(q, query, input, Epilogue::kStore, rows),
+               of_key = project_rows(k, key, input, Epilogue::kStore, rows),
+               of_value = project_rows(v, value, input, Epilogue::kStore, rows);
+    const bool projected = of_query && of_key && of_value;
     if (!projected) return Operators::qkv_rows(q, k, v, x, query, key, value, rope, head_size, rows);
     for (size_t i = 0; i < rows; ++i) {
         const RopeRow row{rope.cos + i * (head_size / 2), rope.sin + i * (head_size / 2)};

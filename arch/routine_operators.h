@@ -5,6 +5,7 @@
 #include "arch/base/quantised.h"
 #include "arch/base/workers.h"
 #include "arch/routine_split.h"
+#include "arch/routine_visit.h"
 #include "emitter/routine_cache.h"
 #include "model/operators.h"
 
@@ -39,6 +40,14 @@ class RoutineOperators final : public Operators {
           isas_(Isa::kScalar),
           workers_(workers),
           min_part_bytes_(min_part_bytes) {}
+    /// Computes nothing: `visitor` is told which routine each call would run, part by part. With the same isas, workers
+    /// and min_part_bytes as operators that compute it sees what these would run. `nothing` is NoOperators.
+    RoutineOperators(RoutineVisitor& visitor, NoOperators& nothing, RoutineIsas isas, Workers* workers = nullptr,
+                     size_t min_part_bytes = kMinPartBytes)
+        : RoutineOperators(nothing, workers, min_part_bytes) {
+        isas_ = isas;
+        visitor_ = &visitor;
+    }
 
     NumericClass numeric_class() const override { return reference_.numeric_class(); }
     void embed(float* row, const TensorView& table, uint32_t token) override {
@@ -68,8 +77,10 @@ class RoutineOperators final : public Operators {
  private:
     RoutineKey key_for(Operation operation) const;
     RoutineKey key_for(Operation operation, const TensorView& w) const;
-    /// The key's routine, made if need be; nullptr if there is none.
+    /// The key's routine, made when the key is hot; nullptr if there is none.
     Routine routine_for(const RoutineKey& key, const void* arguments);
+    /// For the visitor, instead of running; false if there is no generator for the key.
+    bool show(const RoutineKey& key, const void* arguments);
     /// Runs the key's routine; false if there is none.
     bool run(const RoutineKey& key, const void* arguments);
     /// Runs an operator in parts, a core each: the routine for Part{key, arguments} = part(number), or where there is none
@@ -94,6 +105,7 @@ class RoutineOperators final : public Operators {
     const void* input_for(const TensorView& w, const float* x, size_t rows = 1);
 
     RoutineCache* cache_;  ///< nullptr: there are no routines
+    RoutineVisitor* visitor_ = nullptr;
     Operators& reference_;
     RoutineIsas isas_;
     Allocator* allocator_ = nullptr;  ///< with cache_

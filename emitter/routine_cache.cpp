@@ -1,5 +1,7 @@
 #include "emitter/routine_cache.h"
 
+#include <algorithm>
+
 namespace bareflow {
 namespace {
 
@@ -38,58 +40,94 @@ Routine RoutineCache::find(const RoutineKey& key) {
     return entry->code;
 }
 
+bool RoutineCache::is_hot(const RoutineKey& key) {
+    using enum Entry::State;
+    Entry* entry = slot_of(key);
+    if (entry == nullptr || entry->state == kQuarantined || entry->state == kSlower) return false;
+    if (entry->state == kInstalled || entry->state == kEvicted) return true;
+    if (entry->state == kEmpty) *entry = {.key = key, .plan = {}, .state = kCold};
+    return ++entry->calls >= hot_calls_ || multiply_adds(key) >= kHotMultiplyAdds;
+}
+
 Routine RoutineCache::find_or_make(const RoutineKey& key, const Plan& plan, const void* arguments) {
     Entry* entry = slot_of(key);
     if (entry == nullptr) return nullptr;
     if (entry->state == Entry::State::kInstalled) return entry->code;
     if (entry->state == Entry::State::kQuarantined || entry->state == Entry::State::kSlower) return nullptr;
     *entry = {.key = key, .plan = plan};
-    Result<void> installed = install(*entry, arguments);
-    if (installed) return entry->code;
+    Result<void> made = make(*entry, arguments);
+    if (made) return entry->code;
     entry->state = Entry::State::kQuarantined;
     ++counts_.rejected;
     LogRecord(log_, "routine_rejected")
         .field("key", name_of(key).view())
-        .field("reason", installed.error().message);
+        .field("reason", made.error().message);
     return nullptr;
 }
 
-Result<void> RoutineCache::install(Entry& entry, const void* arguments) {
+Result<RoutineCache::Candidate> RoutineCache::make_candidate(const RoutineKey& key, const Plan& plan,
+                                                             const void* arguments, RoutineProbe& probe) {
     for (const Entry& each : entries_) {
         if (each.state == Entry::State::kInstalled)
             arena_->set_value(reinterpret_cast<const void*>(each.code), each.value());
     }
     const std::span<uint8_t> room = TRY(arena_->open(kMaxRoutine));
-    Result<size_t> size = maker_.make(entry.key, entry.plan, room);
+    Result<size_t> size = maker_.make(key, plan, room);
     if (!size) {
         arena_->release(room.data());
         return size.error();
     }
     const void* code = TRY(arena_->seal(room, size.value()));
     const auto routine = reinterpret_cast<Routine>(const_cast<void*>(code));
-    Result<ProbeTimes> checked = probe_.check(entry.key, routine, arguments);
+    Result<ProbeTimes> checked = probe.check(key, routine, arguments);
     if (!checked) {
         arena_->release(code);
         return checked.error();
     }
+    return Candidate{key, plan, routine, static_cast<uint32_t>(size.value()), checked.value()};
+}
+
+Result<void> RoutineCache::make(Entry& entry, const void* arguments) {
+    const Candidate made = TRY(make_candidate(entry.key, entry.plan, arguments));
     ++counts_.compiled;
-    if (checked.value().routine_ns > checked.value().reference_ns) {
-        arena_->release(code);
-        entry.state = Entry::State::kSlower;
-        ++counts_.slower;
-        LogRecord(log_, "routine_slower")
-            .field("key", name_of(entry.key).view())
-            .field("routine_ns", checked.value().routine_ns)
-            .field("reference_ns", checked.value().reference_ns);
+    if (made.times.routine_ns <= made.times.reference_ns) {
+        install(made);
         return {};
     }
-    entry.code = routine;
-    entry.bytes = static_cast<uint32_t>(size.value());
-    entry.calls = 1;  // the one that wants it
-    entry.saved_ns = checked.value().reference_ns - checked.value().routine_ns;
-    entry.state = Entry::State::kInstalled;
-    counts_.code_bytes += entry.bytes;
+    discard(made);
+    entry.state = Entry::State::kSlower;
+    ++counts_.slower;
+    LogRecord(log_, "routine_slower")
+        .field("key", name_of(entry.key).view())
+        .field("routine_ns", made.times.routine_ns)
+        .field("reference_ns", made.times.reference_ns);
     return {};
+}
+
+void RoutineCache::install(const Candidate& candidate) {
+    Entry* entry = slot_of(candidate.key);
+    if (entry == nullptr) return discard(candidate);
+    const uint64_t saved =
+        candidate.times.reference_ns - std::min(candidate.times.routine_ns, candidate.times.reference_ns);
+    // Its calls tell what the key is worth; a first one is the call that wants it.
+    const bool replaces = entry->state == Entry::State::kInstalled;
+    if (replaces) {
+        arena_->release(reinterpret_cast<const void*>(entry->code));
+        counts_.code_bytes -= entry->bytes;
+    }
+    *entry = {.key = candidate.key,
+              .plan = candidate.plan,
+              .state = Entry::State::kInstalled,
+              .code = candidate.code,
+              .bytes = candidate.bytes,
+              .saved_ns = replaces ? std::max(saved, entry->saved_ns) : saved,
+              .calls = replaces ? entry->calls : 1};
+    counts_.code_bytes += entry->bytes;
+}
+
+const RoutineCache::Entry* RoutineCache::entry_of(const RoutineKey& key) const {
+    const Entry* entry = slot_of(key);
+    return entry == nullptr || entry->state == Entry::State::kEmpty ? nullptr : entry;
 }
 
 bool RoutineCache::find_code(uint64_t address, FixedString<96>& name, uint64_t& offset) const {

@@ -30,15 +30,16 @@ class RoutineProbe {
 class RoutineCache final : public EvictionListener, public CodeDirectory {
  public:
     struct Entry {
-        /// kSlower: right, but slower than the reference on this machine, which runs instead.
-        enum class State : uint8_t { kEmpty, kInstalled, kSlower, kQuarantined, kEvicted };
+        /// kCold: called, but not often enough. kSlower: right, but slower than the reference on this machine, which runs
+        /// instead.
+        enum class State : uint8_t { kEmpty, kCold, kInstalled, kSlower, kQuarantined, kEvicted };
         RoutineKey key;
         Plan plan;
         State state = State::kEmpty;
         Routine code = nullptr;
         uint32_t bytes = 0;
         uint64_t saved_ns = 0;  ///< a call saves so much over the reference, by the probe
-        uint64_t calls = 0;     ///< since it was installed
+        uint64_t calls = 0;     ///< since it was installed; while cold, all
 
         /// What the routine is worth when the arena is full.
         uint64_t value() const { return calls * saved_ns; }
@@ -48,8 +49,17 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
         uint64_t code_bytes = 0;  ///< of what is installed now
     };
 
-    RoutineCache(RoutineMaker& maker, RoutineProbe& probe, LogSink& log)
-        : maker_(maker), probe_(probe), log_(log) {}
+    /// A routine that was made and checked, and that no call uses yet.
+    struct Candidate {
+        RoutineKey key;
+        Plan plan;
+        Routine code = nullptr;
+        uint32_t bytes = 0;
+        ProbeTimes times;
+    };
+
+    RoutineCache(RoutineMaker& maker, RoutineProbe& probe, LogSink& log, uint64_t hot_calls = kHotCalls)
+        : maker_(maker), probe_(probe), log_(log), hot_calls_(hot_calls) {}
     RoutineCache(const RoutineCache&) = delete;
 
     /// Takes over `region` for code (see CodeArena::make).
@@ -57,10 +67,32 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
 
     /// The installed routine, or nullptr; counts a call of it. A few nanoseconds.
     Routine find(const RoutineKey& key);
+    /// Counts a call that found no routine; whether one should be made now: at a key's hot_calls-th call, so that what never
+    /// comes back costs nothing, but at once where the call alone is more work than the making.
+    bool is_hot(const RoutineKey& key);
+    static constexpr uint64_t kHotCalls = 2;
+    /// Some half a millisecond of one core, by the reference a few: a routine and its probe take less.
+    static constexpr uint64_t kHotMultiplyAdds = 1 << 20;
     /// As find(); where there is none, makes one with `plan` (complete), has it checked for the call with `arguments`
     /// and installs it. nullptr if that failed, now or before: a key that was rejected stays in quarantine, with a log
     /// record that says why. Where there is no room, the routine that saved the least time goes.
     Routine find_or_make(const RoutineKey& key, const Plan& plan, const void* arguments);
+
+    /// As find_or_make makes one, beside what is installed. It stays until install() or discard(); a routine that is
+    /// installed may have to make room for it. An error says what was wrong with it.
+    Result<Candidate> make_candidate(const RoutineKey& key, const Plan& plan, const void* arguments) {
+        return make_candidate(key, plan, arguments, probe_);
+    }
+    /// Checked by another probe, for keys of another numeric class.
+    Result<Candidate> make_candidate(const RoutineKey& key, const Plan& plan, const void* arguments,
+                                     RoutineProbe& probe);
+    void discard(const Candidate& candidate) {
+        arena_->release(reinterpret_cast<const void*>(candidate.code));
+    }
+    /// The candidate answers its key's calls from now on; what did before is released. Nobody may be running it.
+    void install(const Candidate& candidate);
+    /// The key's entry; nullptr if there is none.
+    const Entry* entry_of(const RoutineKey& key) const;
 
     const Counts& counts() const { return counts_; }
     const CodeArena& arena() const { return *arena_; }
@@ -75,11 +107,12 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
     static constexpr size_t kMaxRoutine = 64 * 1024;
 
     Entry* slot_of(const RoutineKey& key) const;
-    Result<void> install(Entry& entry, const void* arguments);
+    Result<void> make(Entry& entry, const void* arguments);
 
     RoutineMaker& maker_;
     RoutineProbe& probe_;
     LogSink& log_;
+    const uint64_t hot_calls_;
     std::optional<CodeArena> arena_;
     Buffer<Entry> entries_;
     Counts counts_;

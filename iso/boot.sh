@@ -52,6 +52,8 @@ The path
   -t N                   cores that compute; 0: all that --smp gives (default: 0)
   --isa NAME             auto, scalar, sse2, ssse3, avx2 or avx512: instructions to use (default: auto)
   --jit on|off           machine code made for the model's shapes (default: on)
+  --tune WHEN            idle, inline or off: when faster plans are looked for (default: idle)
+  --tune-ms N            milliseconds of that in one boot; with -p: after the text (default: 2000)
   --profile on|off       show where the time went, at the end (default: off)
   --assembler NAME       what encodes it: asmjit or tiny (default: asmjit)
   --numerics CLASS       auto, fma or muladd (default: auto)
@@ -144,6 +146,8 @@ set_option() { # NAME VALUE
             to_kernel isa "$value"
             ;;
         --jit) want_one_of "$name" "$value" on off && to_kernel jit "$value" ;;
+        --tune) want_one_of "$name" "$value" idle inline off && to_kernel tune "$value" ;;
+        --tune-ms) want_count "$name" "$value" 0 1000000000 && to_kernel tune-ms "$value" ;;
         --profile) want_one_of "$name" "$value" on off && to_kernel profile "$value" ;;
         --assembler) want_one_of "$name" "$value" asmjit tiny && to_kernel assembler "$value" ;;
         --numerics) want_one_of "$name" "$value" auto fma muladd && to_kernel numerics "$value" ;;

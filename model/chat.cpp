@@ -12,6 +12,7 @@ constexpr int kCtrlC = 0x03;
 }  // namespace
 
 void Chat::run() {
+    terminal_.listen();
     greet();
     while (std::optional<std::string_view> line = read_line()) {
         if (!line->starts_with('/')) {
@@ -55,10 +56,15 @@ int Chat::next_byte() {
     }
     typed_ahead_.clear();
     typed_ahead_taken_ = 0;
+    // The machine's own work stops for the first key, and waits until the line is done: a serial port keeps few bytes.
+    while (editor_.line().empty() && machine_.idle()) {
+        if (const int byte = terminal_.poll(); byte != Terminal::kNone) return byte;
+    }
     return terminal_.read();
 }
 
 bool Chat::stop_requested() {
+    if (telling_) machine_.between_tokens();
     for (int byte = terminal_.poll(); byte != Terminal::kNone; byte = terminal_.poll()) {
         if (byte == kCtrlC) {
             typed_ahead_.clear();
@@ -72,7 +78,9 @@ bool Chat::stop_requested() {
 }
 
 void Chat::tell(std::string_view beginning) {
+    telling_ = true;
     Result<RunStatistics> run = session_.generate(beginning, options_.max_tokens, options_.sampling, *this);
+    telling_ = false;
     if (!run.ok()) {
         terminal_.write(run.error().message);
         terminal_.write("\n\n");

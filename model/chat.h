@@ -18,6 +18,7 @@ class Chat final : private TextListener {
           editor_(editor),
           session_(session),
           options_(options),
+          machine_(machine),
           commands_(terminal, session, options_, machine, *this) {}
 
     /// Talks until /quit, Ctrl-D or the end of input. Ctrl-C ends a story and comes back to the prompt; what is typed
@@ -38,7 +39,9 @@ class Chat final : private TextListener {
     LineEditor& editor_;
     Session& session_;
     Options options_;
+    ChatMachine& machine_;
     ChatCommands commands_;
+    bool telling_ = false;          ///< a story is being written
     FixedString<256> typed_ahead_;  ///< what came while a story was written
     size_t typed_ahead_taken_ = 0;
 };

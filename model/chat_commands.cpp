@@ -27,6 +27,7 @@ constexpr Command kCommands[] = {
     {"n", "N", "tokens to write in a story; -1: to its end", "n-predict"},
     {"dump", "KEY", "a routine's machine code as hexadecimal; without KEY: which routines there are", ""},
     {"profile", "", "where the time went, by operation and shape", ""},
+    {"tune", "", "look for faster plans of the routines now, and show what it brought", ""},
     {"clear", "", "clear the screen", ""},
     {"quit", "", "end (as does Ctrl-D)", ""},
 };
@@ -82,6 +83,8 @@ ChatCommands::Outcome ChatCommands::run(std::string_view line) {
         model();
     } else if (name == "profile") {
         machine_.report_profile(long_output_);
+    } else if (name == "tune") {
+        machine_.tune(long_output_);
     } else if (name == "clear") {
         terminal_.write(kClearScreen);
     } else {

@@ -20,6 +20,12 @@ class ChatMachine {
     virtual void dump_routines(std::string_view key, TextListener& out) = 0;
     /// /profile: where the time went so far, hottest first.
     virtual void report_profile(TextListener& out) = 0;
+    /// /tune: looks for faster plans now, and tells what it found. Stops when the listener asks for it.
+    virtual void tune(TextListener& out) = 0;
+    /// Asked while nobody types: does a piece of work of a millisecond or so that can wait; false if there is none.
+    virtual bool idle() { return false; }
+    /// Told between two tokens of a story.
+    virtual void between_tokens() {}
 
  protected:
     ~ChatMachine() = default;

@@ -57,6 +57,9 @@ class Session {
     Result<RunStatistics> generate(std::string_view prompt, uint32_t max_tokens,
                                    const SamplingOptions& sampling, TextListener& listener);
 
+    /// As Transformer::show_calls.
+    void show_calls(Operators& operators, uint32_t rows) { transformer_->show_calls(operators, rows); }
+
     const ModelImage& image() const { return image_; }
     const Weights& weights() const { return *weights_; }
     const Tokenizer& tokenizer() const { return *tokenizer_; }

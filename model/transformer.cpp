@@ -108,6 +108,15 @@ Logits Transformer::model_forward(uint32_t token, uint32_t position) {
     return {logits_.data(), best};
 }
 
+void Transformer::show_calls(Operators& operators, uint32_t rows) {
+    constexpr uint32_t kTokens[kBlock] = {};
+    if (rows > block_) return;
+    Operators* const own = operators_;
+    operators_ = &operators;
+    rows == 1 ? static_cast<void>(model_forward(0, 0)) : model_prefill({kTokens, rows}, 0);
+    operators_ = own;
+}
+
 void Transformer::model_free() {
     cache_ = {};
     for (Buffer<float>* buffer :

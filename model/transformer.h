@@ -30,6 +30,9 @@ class Transformer {
         return left >= kBlock ? kBlock : left >= kSmallBlock ? kSmallBlock : 1;
     }
     static constexpr uint32_t kBlock = 64, kSmallBlock = 16;
+    /// Asks `operators` for what a block of `rows` tokens at the first position needs, with a head if it is one token: so
+    /// they see each shape and each weight, once. They must compute nothing, as NoOperators.
+    void show_calls(Operators& operators, uint32_t rows);
     /// Gives all buffers back.
     void model_free();
 

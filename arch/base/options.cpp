@@ -34,6 +34,11 @@ constexpr OptionSpec kTable[] = {
     {"assembler", 0, "NAME", "what encodes it: asmjit or tiny (default: asmjit)", false},
     {"numerics", 0, "CLASS",
      "auto, fma or muladd: how products are summed (default: auto, fma where the CPU has it)", false},
+    {"tune", 0, "WHEN",
+     "idle, inline or off: when faster plans are looked for; inline: also between tokens (default: idle)",
+     false},
+    {"tune-ms", 0, "N",
+     "milliseconds of that in one boot; given, a single run tunes after its text (default: 2000)", false},
     {"profile", 0, "on|off", "show where the time went, at the end (default: off)", false, "on"},
     {"weights", 0, "WHERE",
      "fw_cfg, module or embedded: where the model is looked for (default: in this order)", true},
@@ -137,6 +142,13 @@ Result<NumericsChoice> numerics_choice(std::string_view value) {
     if (value == "fma") return NumericsChoice::kFma;
     if (value == "muladd") return NumericsChoice::kMulAdd;
     return bad_value("numerics", value, "auto, fma or muladd");
+}
+
+Result<TuneChoice> tune_choice(std::string_view value) {
+    if (value == "idle") return TuneChoice::kIdle;
+    if (value == "inline") return TuneChoice::kInline;
+    if (value == "off") return TuneChoice::kOff;
+    return bad_value("tune", value, "idle, inline or off");
 }
 
 /// Splits a line into words in place: a word is never longer than the way it was written.
@@ -257,6 +269,11 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
             return bad_value(name, value, "fw_cfg, module or embedded");
         }
         weights = value;
+    } else if (name == "tune") {
+        tune = TRY(tune_choice(value));
+    } else if (name == "tune-ms") {
+        tune_ms = TRY(count(name, value));
+        has_tune_ms = true;
     } else if (name == "profile") {
         profile = TRY(on_or_off(name, value));
     } else if (name == "exit") {

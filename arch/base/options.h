@@ -30,6 +30,9 @@ enum class AssemblerChoice : uint8_t { kAsmjit, kTiny };
 
 enum class NumericsChoice : uint8_t { kAuto, kFma, kMulAdd };
 
+/// When plans are tried: while nobody is waiting, also between two tokens, or never by itself.
+enum class TuneChoice : uint8_t { kIdle, kInline, kOff };
+
 struct Options {
     std::string_view model;      ///< -m; empty: the embedded one
     std::string_view tokenizer;  ///< -z
@@ -43,7 +46,10 @@ struct Options {
     NumericsChoice numerics = NumericsChoice::kAuto;
     IsaChoice isa = IsaChoice::kAuto;
     AssemblerChoice assembler = AssemblerChoice::kAsmjit;
-    bool jit = true;           ///< emit routines; off: the scalar reference runs
+    bool jit = true;  ///< emit routines; off: the scalar reference runs
+    TuneChoice tune = TuneChoice::kIdle;
+    uint32_t tune_ms = 2000;   ///< of tuning, in one boot
+    bool has_tune_ms = false;  ///< --tune-ms was given: a single run tunes, too
     bool profile = false;      ///< show where the time went, at the end
     std::string_view weights;  ///< fw_cfg, module or embedded; empty: the first that there is (kernel)
     std::string_view

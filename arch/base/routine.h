@@ -64,6 +64,24 @@ struct RoutineKey {
     }
 };
 static_assert(std::is_trivially_copyable_v<RoutineKey>);
+
+/// Outputs that are sums over k, of all matrices together; 0 for an operation without weights.
+constexpr uint64_t summed_outputs(const RoutineKey& key) {
+    switch (key.operation) {
+        case Operation::kProject:
+            return key.n;
+        case Operation::kGateUp:
+            return uint64_t{key.n} * 2;
+        case Operation::kQkv:
+            return uint64_t{key.n} + uint64_t{key.kv_n} * 2;
+        default:
+            return 0;
+    }
+}
+constexpr uint64_t multiply_adds(const RoutineKey& key) { return key.m * summed_outputs(key) * key.k; }
+constexpr uint64_t weight_bytes(const RoutineKey& key) {
+    return summed_outputs(key) * row_bytes(key.type, key.k);
+}
 static_assert(sizeof(RoutineKey) == 4 + 4 + 4 + 8 * 4, "no padding: a key is compared as bytes");
 
 /// How to make a routine. No field changes a bit of its results; zero means "the emitter chooses".

@@ -15,6 +15,8 @@ class Terminal {
     virtual void write(std::string_view text) = 0;
     /// Waits for a byte, sleeping meanwhile; kNone at the end of input.
     virtual int read() = 0;
+    /// Keys are wanted from now on, one by one: poll() sees them even before the first read().
+    virtual void listen() {}
     /// A byte if one is waiting, else kNone. Never waits.
     virtual int poll() = 0;
     /// Whether a person sits there: a line editor and a prompt are wanted.

@@ -114,11 +114,15 @@ void HostTerminal::write(std::string_view text) {
 
 int HostTerminal::read() {
     if (interactive_) {
-        if (!is_raw) set_raw();
+        listen();
     } else if (isatty(STDIN_FILENO)) {
         return kNone;
     }
     return read_byte();
+}
+
+void HostTerminal::listen() {
+    if (interactive_ && !is_raw) set_raw();
 }
 
 int HostTerminal::poll() {

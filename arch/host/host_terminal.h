@@ -20,6 +20,7 @@ class HostTerminal final : public Terminal {
     int read() override;
     /// Takes only what a person typed: a pipe's bytes stay there. Ctrl-C outside raw mode, or SIGINT, is 0x03 too; a
     /// second one that nobody polled for ends the process.
+    void listen() override;
     int poll() override;
     bool interactive() const override { return interactive_; }
     uint32_t columns() override;

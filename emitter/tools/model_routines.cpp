@@ -13,57 +13,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Operators that compute nothing: what the transformer computes does not matter here, only what it asks for.
-class NoOperators final : public Operators {
+/// Notes each key once.
+class NotingVisitor final : public RoutineVisitor {
  public:
-    explicit NoOperators(NumericClass numerics) : numerics_(numerics) {}
-    NumericClass numeric_class() const override { return numerics_; }
-    void embed(float*, const TensorView&, uint32_t) override {}
-    void rms_norm(float*, const float*, const float*, size_t, float) override {}
-    void qkv(float*, float*, float*, const float*, const TensorView&, const TensorView&, const TensorView&,
-             const RopeRow&, uint32_t) override {}
-    void attention(float*, const float*, const KvView&, const AttentionShape&, float*, size_t) override {}
-    void project_add(float*, const TensorView&, const float*) override {}
-    void gate_up(float*, const TensorView&, const TensorView&, const float*) override {}
-    void matvec(float*, const TensorView&, const float*) override {}
-    uint32_t matvec_argmax(float*, const TensorView&, const float*) override { return 0; }
-    void softmax(float*, size_t) override {}
-    void rotate(float*, size_t, uint32_t, const RopeRow&) override {}
-    uint32_t argmax(const float*, size_t) override { return 0; }
-
- private:
-    NumericClass numerics_;
-};
-
-/// Notes each key that the cache wants made, and makes nothing: the cache quarantines it and asks no more.
-class NotingMaker final : public RoutineMaker {
- public:
-    explicit NotingMaker(std::vector<RoutineKey>& keys) : keys_(keys) {}
-    std::string_view name() const override { return "none"; }
-    Result<size_t> make(const RoutineKey& key, const Plan&, std::span<uint8_t>) override {
-        keys_.push_back(key);
-        return invalid("only noted");
+    void visit(const RoutineKey& key, const void*) override {
+        if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
     }
-
- private:
-    std::vector<RoutineKey>& keys_;
-};
-class NoProbe final : public RoutineProbe {
- public:
-    Result<ProbeTimes> check(const RoutineKey&, Routine, const void*) override {
-        return invalid("nothing was made");
-    }
-};
-class NoLog final : public LogSink {
- public:
-    void write_line(std::string_view) override {}
-};
-/// Nothing is executed, so rights need not change.
-class PlainPages final : public CodePages {
- public:
-    Result<void> make_writable(void*, size_t) override { return {}; }
-    Result<void> make_executable(void*, size_t) override { return {}; }
-    Result<void> make_guard(void*, size_t) override { return {}; }
+    std::vector<RoutineKey> keys;
 };
 
 bool may_be_model(const fs::path& path) {
@@ -95,30 +51,20 @@ Result<std::string> model_in(const std::string& path) {
 }  // namespace
 
 Result<std::vector<RoutineKey>> keys_of_model(const std::string& path, NumericClass numerics, Isa isa) {
-    constexpr size_t kArena = 1 << 20;
     const std::string model = TRY(model_in(path));
     const MappedFile file = TRY(open_model(model, "", false));
     StdAllocator allocator;
     const Weights weights = TRY(load_weights(file.bytes(), allocator));
 
-    std::vector<RoutineKey> keys;
-    NotingMaker maker(keys);
-    NoProbe probe;
-    NoLog log;
-    PlainPages pages;
-    NoOperators reference(numerics);
-    Buffer<uint8_t> buffer = TRY(Buffer<uint8_t>::make(allocator, kArena + CodePages::kPageSize, "arena"));
-    const auto start = reinterpret_cast<uintptr_t>(buffer.data());
-    const size_t skip = (CodePages::kPageSize - start % CodePages::kPageSize) % CodePages::kPageSize;
-    RoutineCache cache(maker, probe, log);
-    TRY(cache.initialise(buffer.span().subspan(skip, kArena), pages, allocator));
-    RoutineOperators operators(cache, reference, isa, allocator);
+    NotingVisitor visitor;
+    NoOperators nothing(numerics);
+    RoutineOperators operators(visitor, nothing, isa);
     // One token at the first position asks for everything.
     Transformer transformer = TRY(Transformer::model_init(weights, operators, allocator, 1));
     const Logits logits = transformer.model_forward(0, 0);
     operators.argmax(logits.values,
                      weights.config.vocab_size);  // a sampler that changed the logits asks for it
-    return keys;
+    return visitor.keys;
 }
 
 }  // namespace bareflow

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import Host, Terminal, children_of
+from harness import Host, Terminal, children_of, wait_for_line
 
 STORY = ["-p", "Once upon a time", "-n", "60", "--temp", "0"]
 
@@ -72,7 +72,8 @@ def test_a_fault_on_another_core_is_a_report_with_its_number(machine, name, symb
 
 
 def test_cores_that_wait_for_a_person_leave_the_host_alone(machine):
-    command, _ = machine.command(["--smp", "4", "-n", "20", "--temp", "0"], timeout=60)
+    options = ["--smp", "4", "-n", "20", "--temp", "0", "--tune-ms", "300"]  # after that nothing is left to do
+    command, _ = machine.command(options, timeout=60)
     with Terminal(command) as terminal:
         terminal.expect(r"\n> ", 30)
         terminal.type("Once upon a time\r")  # so that all cores have worked
@@ -85,6 +86,7 @@ def test_cores_that_wait_for_a_person_leave_the_host_alone(machine):
                 fields = stat.read().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+        wait_for_line(machine.log, "tune ")
         time.sleep(0.5)
         before = cpu_seconds()
         time.sleep(1)

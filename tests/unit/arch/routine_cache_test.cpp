@@ -176,6 +176,52 @@ TEST_F(RoutineCacheTest, WithoutRoomTheRoutineThatSavedLeastGoesAndIsMadeAgainWh
     EXPECT_LT(cache.counts().code_bytes, 3 * bytes) << "what is gone is not counted";
 }
 
+TEST_F(RoutineCacheTest, AKeyIsHotWhenItComesBackOrAtOnceIfItsCallIsMuchWork) {
+    RoutineCache& cache = open(lenient_);
+    EXPECT_FALSE(cache.is_hot(norm(64)));
+    EXPECT_FALSE(cache.is_hot(norm(65))) << "each key for itself";
+    EXPECT_EQ(cache.find(norm(64)), nullptr);
+    EXPECT_TRUE(cache.is_hot(norm(64)));
+    ASSERT_NE(make(cache, norm(64)), nullptr);
+    EXPECT_NE(cache.find(norm(64)), nullptr);
+    RoutineKey block = {.operation = Operation::kProject, .isa = Isa::kSse2, .m = 64, .n = 128, .k = 128};
+    EXPECT_TRUE(cache.is_hot(block));
+    block.m = 63;
+    EXPECT_FALSE(cache.is_hot(block));
+    lenient_.times = {.routine_ns = 200, .reference_ns = 100};
+    EXPECT_EQ(make(cache, norm(80)), nullptr);
+    EXPECT_FALSE(cache.is_hot(norm(80))) << "slower than the reference: not asked for again";
+}
+
+/// What a visitor is shown.
+struct Shown final : RoutineVisitor {
+    void visit(const RoutineKey& key, const void* arguments) override {
+        names.emplace_back(name_of(key).view());
+        if (key.operation == Operation::kProject)
+            weights.push_back(static_cast<const ProjectArguments*>(arguments)->w);
+    }
+    std::vector<std::string> names;
+    std::vector<const void*> weights;
+};
+
+TEST_F(RoutineCacheTest, AVisitorIsShownTheRoutinesOfCallsAndNothingIsComputed) {
+    Shown shown;
+    NoOperators nothing(NumericClass::kMulAdd);
+    RoutineOperators operators(shown, nothing, Isa::kSse2);
+    const float data[48 * 32] = {};
+    const TensorView w{data, 48, 32, ElementType::kF32, Layout::kPanels16};
+    float y[16 * 48] = {}, x[16 * 32] = {};
+    y[0] = 7;
+    operators.matvec(y, w, x);
+    operators.project_add_rows(y, w, x, 16);
+    operators.rms_norm(y, x, x, 32, 1e-5f);
+    EXPECT_THAT(shown.names,
+                testing::ElementsAre("project_1x48x32_f32_muladd_sse2",
+                                     "project_16x48x32_add_f32_muladd_sse2", "rms_norm_32_muladd_sse2"));
+    EXPECT_THAT(shown.weights, testing::Each(static_cast<const void*>(data)));
+    EXPECT_EQ(y[0], 7);
+}
+
 TEST_F(RoutineCacheTest, AnAddressInARoutineIsNamedByKeyAndOffset) {
     RoutineCache& cache = open(lenient_);
     const Routine routine = make(cache, norm(64));
@@ -224,6 +270,7 @@ TEST_F(RoutineCacheTest, BlocksOfRowsHaveTheBitsOfOneRowAtATime) {
     EXPECT_TRUE(run(reference, false) == wanted);
     EXPECT_TRUE(run(operators, true) == wanted);
     const int made = maker_.made;
+    EXPECT_TRUE(run(operators, false) == wanted) << "row by row, until the block comes back";
     EXPECT_TRUE(run(operators, false) == wanted);
     EXPECT_EQ(maker_.made, made + 4) << "projections of 48 and 16 outputs, gate and up, an added projection";
     // Where there is no routine for so many rows, those for one row do it.
@@ -267,10 +314,13 @@ TEST_F(RoutineCacheTest, OperatorsFallBackToTheReferenceWithTheSameBits) {
     RoutineOperators operators(cache, reference, Isa::kSse2, allocator_);
     float values[40], wanted[40];
     for (int i = 0; i < 40; ++i) values[i] = wanted[i] = static_cast<float>(i % 7) * 0.5f - 1;
-    operators.softmax(values, 40);
-    reference.softmax(wanted, 40);
+    for (uint64_t call = 0; call < RoutineCache::kHotCalls; ++call) {
+        operators.softmax(values, 40);
+        reference.softmax(wanted, 40);
+    }
     EXPECT_EQ(std::memcmp(values, wanted, sizeof values), 0);
-    EXPECT_EQ(operators.argmax(values, 40), reference.argmax(values, 40));
+    for (uint64_t call = 0; call < RoutineCache::kHotCalls; ++call)
+        EXPECT_EQ(operators.argmax(values, 40), reference.argmax(values, 40));
     EXPECT_EQ(cache.counts().rejected, 2u);
 }
 

@@ -134,6 +134,8 @@ TEST(Options, ValuesOutOfRangeNameTheOptionTheValueAndWhatIsAllowed) {
         {"ctx-size", "x", "whole number"},
         {"seed", "-2", "-1"},
         {"seed", "18446744073709551616", "18446744073709551615"},
+        {"tune", "always", "idle, inline or off"},
+        {"tune-ms", "x", "a whole number"},
         {"numerics", "mul", "auto, fma or muladd"},
         {"weights", "disk", "module or embedded"},
         {"exit", "now", "debug-exit, acpi or halt"},

@@ -15,7 +15,18 @@ using testing::SessionDesk;
 
 struct FakeMachine final : ChatMachine {
     void report_profile(TextListener& out) override { out.text("project 42%\n"); }
-    Report cpu_report() override { return Report("a fine processor\n"); }
+    void tune(TextListener& out) override { out.text("12 of 12 plans\n"); }
+    bool idle() override {
+        idled += work_left != 0 ? 1 : 0;
+        if (work_left != 0) --work_left;
+        return work_left != 0;
+    }
+    void between_tokens() override { ++tokens; }
+    int work_left = 0, idled = 0, idled_at_report = 0, tokens = 0;
+    Report cpu_report() override {
+        idled_at_report = idled;
+        return Report("a fine processor\n");
+    }
     Report memory_report() override { return Report("a lot of memory\n"); }
     uint64_t random_seed() override { return 4711; }
     void dump_routines(std::string_view key, TextListener& out) override {
@@ -104,6 +115,33 @@ TEST(Chat, APromptThatIsTooLongIsAnErrorAndNotTheEnd) {
     ASSERT_TRUE(desk.open(4).ok());
     EXPECT_THAT(desk.talk("Once upon a time there was a big dog\r/mem\r"),
                 ::testing::AllOf(HasSubstr("more than the context's 4"), HasSubstr("a lot of memory")));
+}
+
+TEST(Chat, TheMachineWorksWhileNobodyTypesAndStopsForAKey) {
+    ChatDesk desk;
+    desk.machine.work_left = 5;
+    desk.talk("/cpu\r");
+    EXPECT_EQ(desk.machine.idled, 5) << "until nothing is left, then it sleeps";
+    ChatDesk typing;
+    typing.machine.work_left = 1000;
+    typing.terminal.while_writing = "/";  // what poll() sees
+    EXPECT_THAT(typing.talk("cpu\r"), HasSubstr("> /cpu\na fine processor\n"));
+    EXPECT_EQ(typing.machine.idled_at_report, 1) << "a key ends it, and it waits while a line is typed";
+}
+
+TEST(Chat, TheMachineIsToldBetweenTokensAndOnlyThen) {
+    ChatDesk desk;
+    desk.operators.script.assign(5, desk.byte_token('a'));
+    desk.talk("/dump\r");
+    EXPECT_EQ(desk.machine.tokens, 0);
+    desk.talk("x\r");
+    EXPECT_GE(desk.machine.tokens, 5);
+}
+
+TEST(ChatCommands, TuneIsTheMachines) {
+    ChatDesk desk;
+    EXPECT_THAT(desk.talk("/tune\r"), HasSubstr("/tune\n12 of 12 plans\n"));
+    EXPECT_THAT(desk.talk("/tune x\r"), HasSubstr("/tune takes no value"));
 }
 
 TEST(ChatCommands, DumpHandsItsKeyToTheMachineAndCanBeStopped) {
