@@ -18,9 +18,9 @@ int main(int argc, char** argv) {
     const struct {
         const char* name;
         void (*run)(Report&, const Settings&);
-    } sections[] = {{"peaks", bench_peaks},      {"ladder", bench_ladder}, {"matvec", bench_matvec},
-                    {"fused", bench_fused},      {"matmul", bench_matmul}, {"emission", bench_emission},
-                    {"profiler", bench_profiler}};
+    } sections[] = {{"peaks", bench_peaks},       {"ladder", bench_ladder},  {"matvec", bench_matvec},
+                    {"fused", bench_fused},       {"matmul", bench_matmul},  {"emission", bench_emission},
+                    {"profiler", bench_profiler}, {"sampler", bench_sampler}};
     CLI::App app(
         "How fast emitted routines are, beside the machine's limits, hand-written code and other libraries.\n"
         "Every figure is a median of interleaved rounds, with quartiles; every ratio is within this run.",
@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
     std::string json;
     int core = 0;
     app.add_option("sections", wanted,
-                   "peaks, ladder, matvec, fused, matmul, emission, profiler (default: all)")
+                   "peaks, ladder, matvec, fused, matmul, emission, profiler, sampler (default: all)")
         ->check(CLI::IsMember(names));
     app.add_option("--rounds", settings.rounds, "rounds in which all contestants take turns")
         ->capture_default_str()
