@@ -32,13 +32,7 @@ uint32_t bucket_of(float logit, float highest) {
     return bucket < kBuckets - 1 ? static_cast<uint32_t>(bucket) : kBuckets - 1;
 }
 
-/// Descending order of logits; ties: the lower token first.
-template <typename Candidate>
-bool is_before(const Candidate& a, const Candidate& b) {
-    return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
-}
-
-template <typename Candidate, typename Condition>
+template <typename Condition>
 std::span<Candidate> keep_if(std::span<Candidate> candidates, Condition condition) {
     Candidate* end = candidates.data();
     for (const Candidate& candidate : candidates) {
@@ -67,6 +61,7 @@ Result<Sampler> Sampler::make(uint32_t vocab_size, Allocator& allocator) {
     }
     Sampler sampler;
     sampler.vocab_size_ = vocab_size;
+    sampler.highest_ = TRY(HighestLogits::make(vocab_size, allocator));
     sampler.candidates_ = TRY(Buffer<Candidate>::make(allocator, vocab_size, "sampler's candidates"));
     sampler.bucket_ = TRY(Buffer<Candidate>::make(allocator, vocab_size, "sampler's bucket"));
     sampler.adjusted_ = TRY(Buffer<float>::make(allocator, vocab_size, "sampler's logits"));
@@ -113,19 +108,14 @@ Sampler::Candidates Sampler::take_all(const float* logits) {
     return {candidates_.begin(), end};
 }
 
-/// The first `count` candidates in descending order, by a heap of that size whose top is the worst of them.
-Sampler::Candidates Sampler::take_highest(const float* logits, uint32_t count) {
-    Candidate* heap = candidates_.begin();
-    uint32_t size = 0;
-    for (uint32_t token = 0; token < vocab_size_; ++token) {
-        const float logit = logits[token];
-        if (!(logit > (size < count ? -kInfinity : heap[0].logit))) continue;
-        if (size == count) std::pop_heap(heap, heap + size--, is_before<Candidate>);
-        heap[size++] = {logit, token};
-        std::push_heap(heap, heap + size, is_before<Candidate>);
-    }
-    std::sort(heap, heap + size, [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
-    return {heap, size};
+/// The first `count` candidates in descending order.
+Sampler::Candidates Sampler::take_highest(const float* logits, uint32_t count, float highest) {
+    const Candidates found = highest_.find(candidates_.data(), logits, count, highest);
+    if (found.size() <= count) return found;
+    std::copy(found.begin(), found.end(), bucket_.begin());
+    Candidate* const last = bucket_.begin() + (count - 1);
+    std::nth_element(bucket_.begin(), last, bucket_.begin() + found.size(), is_before);
+    return keep_if(found, [last](const Candidate& candidate) { return !is_before(*last, candidate); });
 }
 
 /// The shortest run of candidates, in descending order, whose probabilities reach `top_p`; at least one. Only
@@ -148,7 +138,7 @@ Sampler::Candidates Sampler::keep_top_p(Candidates candidates, float top_p, floa
     for (const Candidate& candidate : candidates) {
         if (bucket_of(candidate.logit, highest) == cut) *end++ = candidate;
     }
-    std::sort(bucket_.begin(), end, is_before<Candidate>);
+    std::sort(bucket_.begin(), end, is_before);
     const Candidate* last = bucket_.begin();
     while ((sum += weight(last->logit, highest, 1.0f)) < target) ++last;
     return keep_if(candidates, [last](const Candidate& candidate) { return !is_before(*last, candidate); });
@@ -184,7 +174,7 @@ uint32_t Sampler::sample(const Logits& given, const SamplingOptions& options,
     if (!(options.temperature > 0.0f) || !finite) return best;
 
     const bool limited = options.top_k > 0 && options.top_k < vocab_size_;
-    Candidates candidates = limited ? take_highest(logits, options.top_k) : take_all(logits);
+    Candidates candidates = limited ? take_highest(logits, options.top_k, highest) : take_all(logits);
     if (options.top_p < 1.0f) candidates = keep_top_p(candidates, options.top_p, highest);
     if (options.min_p > 0.0f) candidates = keep_min_p(candidates, options.min_p, highest);
     return draw(candidates, options.temperature, highest);

@@ -6,6 +6,7 @@
 #include "arch/base/allocator.h"
 #include "arch/base/options.h"
 #include "arch/base/result.h"
+#include "model/highest_logits.h"
 #include "model/operators.h"
 
 namespace bareflow {
@@ -27,22 +28,19 @@ class Sampler {
     static constexpr uint32_t kRepeatWindow = 64;  ///< how many recent tokens the penalty looks at
 
  private:
-    struct Candidate {
-        float logit;
-        uint32_t token;
-    };
     using Candidates = std::span<Candidate>;  ///< in ascending order of tokens
 
     const float* penalised(const float* logits, float penalty, std::span<const uint32_t> recent);
     Candidates take_all(const float* logits);
-    Candidates take_highest(const float* logits, uint32_t count);
+    Candidates take_highest(const float* logits, uint32_t count, float highest);
     Candidates keep_top_p(Candidates candidates, float top_p, float highest);
     Candidates keep_min_p(Candidates candidates, float min_p, float highest);
     uint32_t draw(Candidates candidates, float temperature, float highest);
     uint64_t next_random();
 
     uint32_t vocab_size_ = 0;
-    uint64_t state_[4] = {};        ///< xoshiro256++
+    uint64_t state_[4] = {};  ///< xoshiro256++
+    HighestLogits highest_;
     Buffer<Candidate> candidates_;  // (vocab_size)
     Buffer<Candidate> bucket_;      // (vocab_size)
     Buffer<float> adjusted_;        ///< logits after the penalty, (vocab_size)

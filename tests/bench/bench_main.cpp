@@ -20,9 +20,9 @@ namespace {
 constexpr struct {
     const char* name;
     void (*run)(Report&, const Settings&);
-} kSections[] = {{"peaks", bench_peaks},       {"ladder", bench_ladder}, {"matvec", bench_matvec},
-                 {"fused", bench_fused},       {"matmul", bench_matmul}, {"emission", bench_emission},
-                 {"profiler", bench_profiler}, {"models", bench_models}};
+} kSections[] = {{"peaks", bench_peaks},       {"ladder", bench_ladder},   {"matvec", bench_matvec},
+                 {"fused", bench_fused},       {"matmul", bench_matmul},   {"emission", bench_emission},
+                 {"profiler", bench_profiler}, {"sampler", bench_sampler}, {"models", bench_models}};
 
 struct Arguments {
     Settings settings;
@@ -36,7 +36,7 @@ void declare(CLI::App& app, Arguments& arguments) {
     for (const auto& section : kSections) names.emplace_back(section.name);
     Settings& settings = arguments.settings;
     app.add_option("sections,--section", arguments.sections,
-                   "peaks, ladder, matvec, fused, matmul, emission, profiler, models (default: all)")
+                   "peaks, ladder, matvec, fused, matmul, emission, profiler, sampler, models (default: all)")
         ->check(CLI::IsMember(names));
     app.add_option("--model", settings.models,
                    "for the section models: a file, or SHAPE:TYPE as in tinyllama-1.1b:q4_0 (bareflow-import "

@@ -57,5 +57,6 @@ void bench_matmul(Report& report, const Settings& settings);
 void bench_emission(Report& report, const Settings& settings);
 void bench_profiler(Report& report, const Settings& settings);
 void bench_models(Report& report, const Settings& settings);
+void bench_sampler(Report& report, const Settings& settings);
 
 }  // namespace bareflow::bench

@@ -21,6 +21,7 @@ WRONG_OPTIONS = {
     "enumeration": (["--firmware", "coreboot"], "bios uefi"),
     "isa-not-yet": (["--isa", "ssse3"], "not in this build"),
     "assembler": (["--assembler", "nasm"], "asmjit tiny"),
+    "cache-type": (["--cache-type", "q8_0"], "f32 f16"),
     "disk-not-yet": (["--disk", "x.img"], "not in this build"),
     "cores": (["-t", "65"], "from 0 to 64"),
     "stray-text": (["Once upon a time"], "-p"),

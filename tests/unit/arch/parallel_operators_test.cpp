@@ -141,6 +141,8 @@ class ParallelOperators : public testing::TestWithParam<std::tuple<ElementType, 
         }
         return false;
     }
+    /// Quantised caches there are none.
+    ElementType cache_type() const { return type_ == ElementType::kF16 ? type_ : ElementType::kF32; }
     unsigned cores() const { return std::get<1>(GetParam()); }
 
     ElementType type_;
@@ -226,7 +228,7 @@ TEST_P(ParallelOperators, AttentionHasTheReferencesBits) {
             const size_t n = shape.num_heads * shape.head_size, kv = shape.num_kv_heads * shape.head_size;
             const std::vector<float> q = values(n);
             const std::vector<uint8_t> keys = cache(positions * kv), cached = cache(positions * kv);
-            const KvView view{keys.data(), cached.data(), positions, type_};
+            const KvView view{keys.data(), cached.data(), positions, cache_type()};
             std::vector<float> out(n), wanted(n), scores(shape.num_heads * 64), wanted_scores(scores.size());
             operators_.attention(out.data(), q.data(), view, shape, scores.data(), 64);
             reference_.attention(wanted.data(), q.data(), view, shape, wanted_scores.data(), 64);

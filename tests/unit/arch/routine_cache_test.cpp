@@ -291,9 +291,11 @@ TEST_F(RoutineCacheTest, AnIsaForQuantisedWeightsThatAProbeRejectsIsGivenUp) {
     for (uint32_t rows = 16; rows <= 48; rows += 16) {
         const TensorView w{weights, rows, kGroup, ElementType::kQ8_0, Layout::kPanels16};
         std::vector<float> got(rows), wanted(rows);
-        operators.matvec(got.data(), w, x.data());
         reference.matvec(wanted.data(), w, x.data());
-        EXPECT_EQ(std::memcmp(got.data(), wanted.data(), rows * sizeof(float)), 0);
+        for (int call = 0; call < 2; ++call) {  // a shape is hot when it comes back
+            operators.matvec(got.data(), w, x.data());
+            EXPECT_EQ(std::memcmp(got.data(), wanted.data(), rows * sizeof(float)), 0);
+        }
     }
     EXPECT_EQ(cache.counts().rejected, 1u);
     EXPECT_EQ(cache.find({.operation = Operation::kProject,

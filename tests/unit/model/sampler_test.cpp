@@ -315,6 +315,27 @@ TEST_F(SamplerTest, RandomLogitsAndOptionsAlwaysGiveATokenThatTheFiltersKeep) {
     }
 }
 
+TEST_F(SamplerTest, LargeVocabulariesAreCutWhereTheFiltersSay) {
+    std::mt19937 random(33);
+    for (const size_t vocab_size : {1024u, 32000u}) {
+        for (int round = 0; round < 4; ++round) {
+            Floats logits = testing::random_floats(vocab_size, random, 3);
+            if (round % 2 == 0) {
+                for (float& logit : logits) logit = std::round(4 * logit) / 4;  // many ties
+            }
+            SamplingOptions options;  // the defaults, but that nearly all are as likely
+            options.temperature = 50;
+            options.top_k = round < 2 ? 40 : 150;
+            options.top_p = 1 - 0.05f * static_cast<float>(round % 2);
+            options.min_p = 0;
+            const std::vector<double> p = exact_probabilities(logits, options, {});
+            const std::vector<int> counts = histogram(logits, options, 1500);
+            for (size_t token = 0; token < vocab_size; ++token)
+                ASSERT_EQ(counts[token] > 0, p[token] > 0) << "token " << token << " of " << vocab_size;
+        }
+    }
+}
+
 TEST_F(SamplerTest, RefusesAVocabularyThatItCannotServe) {
     EXPECT_FALSE(Sampler::make(0, allocator_).ok());
     EXPECT_FALSE(Sampler::make(0xFFFFFFFF, allocator_).ok());
