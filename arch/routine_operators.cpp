@@ -36,7 +36,7 @@ Routine RoutineOperators::routine_for(const RoutineKey& key, const void* argumen
     if (cache_ == nullptr) return nullptr;
     if (const Routine routine = cache_->find(key)) return routine;
     if (!can_emit(key) || !cache_->is_hot(key)) return nullptr;
-    return cache_->find_or_make(key, complete_plan(key, {}), arguments);
+    return cache_->find_or_make(key, cache_->best_plan(key), arguments);
 }
 
 bool RoutineOperators::show(const RoutineKey& key, const void* arguments) {
