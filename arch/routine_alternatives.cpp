@@ -145,11 +145,13 @@ void Comparison::measure() {
             if (!prepare(each, numerics, type)) continue;
         }
     }
+    // Each round begins elsewhere: a neighbour of this machine that comes and goes must not meet the same one each time.
+    constexpr size_t kAll = kClasses * kTypes, kShift = 3;
     for (size_t round = 0; round < kRounds; ++round) {
-        for (auto& of_class : all_) {
-            for (Alternative& each : of_class) {
-                if (each.routine) sample(each, round);
-            }
+        for (size_t i = 0; i < kAll; ++i) {
+            const size_t number = (i + round * kShift) % kAll;
+            Alternative& each = all_[number / kTypes][number % kTypes];
+            if (each.routine) sample(each, round);
         }
     }
     for (auto& of_class : all_) {

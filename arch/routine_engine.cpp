@@ -41,7 +41,7 @@ class Maker final : public RoutineVisitor {
  public:
     explicit Maker(RoutineCache& cache) : cache_(cache) {}
     void visit(const RoutineKey& key, const void* arguments) override {
-        cache_.find_or_make(key, complete_plan(key, {}), arguments);
+        cache_.find_or_make(key, cache_.best_plan(key), arguments);
     }
 
  private:
@@ -107,7 +107,11 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     platform_ = &platform;
     operators_.emplace(*cache_, *reference, isas_, platform.allocator(), workers);
     tuner_.emplace(*cache_, platform.log(), platform.clock(), platform.allocator());
-    if (!tuner_->initialise()) tuner_.reset();
+    if (tuner_->initialise()) {
+        cache_->set_plan_source(&*tuner_);
+    } else {
+        tuner_.reset();
+    }
     return static_cast<Operators*>(&*operators_);
 }
 

@@ -45,7 +45,7 @@ Routine RoutineOperators::routine_for(const RoutineKey& key, const void* argumen
     if (const Routine routine = cache_->find(key)) return routine;
     Routine made = nullptr;
     if (can_emit(key) && cache_->is_hot(key))
-        made = cache_->find_or_make(key, complete_plan(key, {}), arguments);
+        made = cache_->find_or_make(key, cache_->best_plan(key), arguments);
     // Instructions that a hypervisor announces and gets wrong, say: from now on without them.
     const bool rejected = made == nullptr && cache_->counts().rejected != 0;
     if (rejected && is_for_quantised_only(key.isa)) isas_.quantised = isas_.floats;

@@ -220,6 +220,11 @@ void RoutineTuner::conclude_baseline() {
 
 void RoutineTuner::conclude() {
     const PlanTrial::Result result = trial_.result();
+    if (result.wins && !wins_again_) {  // a neighbour of this machine may have come or gone meanwhile
+        wins_again_ = true;
+        trial_ = PlanTrial(trial_.calls());
+        return;
+    }
     const Plan plan = candidate_->plan;
     const bool taken = result.wins && take_over();
     record(plan, result,
@@ -278,6 +283,7 @@ void RoutineTuner::drop_trial() {
     drop(candidate_);
     drop(stand_in_);
     call_.reset();
+    wins_again_ = false;
     shape_ = nullptr;
 }
 

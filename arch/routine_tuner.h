@@ -31,7 +31,7 @@ struct TunedShape {
     uint64_t bytes() const { return count * weight_bytes(timed); }
 };
 
-class RoutineTuner final : private RoutineVisitor {
+class RoutineTuner final : public PlanSource, private RoutineVisitor {
  public:
     struct Counts {
         uint32_t tried = 0, improved = 0, rejected = 0;
@@ -53,6 +53,15 @@ class RoutineTuner final : private RoutineVisitor {
 
     /// One sample, or one decision. False if no plan is left to try.
     bool step();
+    /// What an earlier boot of this machine tried: not tried again, and its winners are the best-known plans.
+    void restore(std::span<const PlanRecord> records) {
+        for (const PlanRecord& record : records) table_.add(record);
+    }
+    const Plan* best_plan(const RoutineKey& key) const override {
+        const PlanRecord* best = table_.best(key);
+        return best == nullptr ? nullptr : &best->plan;
+    }
+
     /// Plans not tried yet, of all shapes; the one on trial counts.
     uint32_t left() const;
     const Counts& counts() const { return counts_; }
@@ -104,6 +113,7 @@ class RoutineTuner final : private RoutineVisitor {
     Routine incumbent_ = nullptr;
     Plan incumbent_plan_;
     PlanTrial trial_;
+    bool wins_again_ = false;  ///< the candidate has won a trial, and must win a second one
     uint64_t next_set_ = 0;
 };
 

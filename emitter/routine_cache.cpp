@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "emitter/routine_emitter.h"
+
 namespace bareflow {
 namespace {
 
@@ -47,6 +49,11 @@ bool RoutineCache::is_hot(const RoutineKey& key) {
     if (entry->state == kInstalled || entry->state == kEvicted) return true;
     if (entry->state == kEmpty) *entry = {.key = key, .plan = {}, .state = kCold};
     return ++entry->calls >= hot_calls_ || multiply_adds(key) >= kHotMultiplyAdds;
+}
+
+Plan RoutineCache::best_plan(const RoutineKey& key) const {
+    const Plan* known = plan_source_ == nullptr ? nullptr : plan_source_->best_plan(key);
+    return complete_plan(key, known == nullptr ? Plan{} : *known);
 }
 
 Routine RoutineCache::find_or_make(const RoutineKey& key, const Plan& plan, const void* arguments) {

@@ -27,6 +27,16 @@ class RoutineProbe {
     ~RoutineProbe() = default;
 };
 
+/// Who may know a better plan for a key than the emitter's own choice.
+class PlanSource {
+ public:
+    /// A complete plan; nullptr if it knows none.
+    virtual const Plan* best_plan(const RoutineKey& key) const = 0;
+
+ protected:
+    ~PlanSource() = default;
+};
+
 class RoutineCache final : public EvictionListener, public CodeDirectory {
  public:
     struct Entry {
@@ -73,6 +83,10 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
     static constexpr uint64_t kHotCalls = 2;
     /// Some half a millisecond of one core, by the reference a few: a routine and its probe take less.
     static constexpr uint64_t kHotMultiplyAdds = 1 << 20;
+    /// Asked for plans from now on, before the emitter is. Must outlive its use.
+    void set_plan_source(const PlanSource* source) { plan_source_ = source; }
+    /// The best-known plan for the key, complete.
+    Plan best_plan(const RoutineKey& key) const;
     /// As find(); where there is none, makes one with `plan` (complete), has it checked for the call with `arguments`
     /// and installs it. nullptr if that failed, now or before: a key that was rejected stays in quarantine, with a log
     /// record that says why. Where there is no room, the routine that saved the least time goes.
@@ -113,6 +127,7 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
     RoutineProbe& probe_;
     LogSink& log_;
     const uint64_t hot_calls_;
+    const PlanSource* plan_source_ = nullptr;
     std::optional<CodeArena> arena_;
     Buffer<Entry> entries_;
     Counts counts_;

@@ -94,8 +94,8 @@ class ParallelOperators : public testing::TestWithParam<std::tuple<ElementType, 
     /// Elements of a KV cache of the type.
     std::vector<uint8_t> cache(size_t count) {
         const std::vector<float> floats = values(count);
-        std::vector<uint8_t> bytes(count * size_of(type_));
-        if (type_ == ElementType::kF16) {
+        std::vector<uint8_t> bytes(count * size_of(cache_type()));
+        if (cache_type() == ElementType::kF16) {
             f16_from_f32(reinterpret_cast<uint16_t*>(bytes.data()), floats.data(), count);
         } else {
             std::memcpy(bytes.data(), floats.data(), bytes.size());

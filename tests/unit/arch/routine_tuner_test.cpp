@@ -152,6 +152,31 @@ TEST_F(RoutineTunerTest, TriesEveryPlanOnceAndInstallsTheFastest) {
     EXPECT_TRUE(compute() == before) << "the same bits";
 }
 
+TEST_F(RoutineTunerTest, WhatWasLearnedIsTheBestKnownPlanOfTheNextBoot) {
+    compute();
+    maker_.cheap_panels = entry().plan.panels == 2 ? 3 : 2;
+    meet();
+    tune();
+    RoutineTuner next(cache_, log_, clock_, allocator_);
+    next.initialise().take();
+    next.restore(tuner_.table().records());
+    EXPECT_EQ(next.best_plan(key_)->panels, maker_.cheap_panels);
+    next.meet_shapes([&](RoutineVisitor& visitor) {
+        const ProjectArguments arguments{nullptr, weights_.data(), nullptr};
+        visitor.visit(key_, &arguments);
+    });
+    EXPECT_EQ(next.left(), 0u);
+
+    // A routine that had to make room comes back as it was.
+    cache_.set_plan_source(&next);
+    cache_.evicted(reinterpret_cast<const void*>(entry().code));
+    compute();
+    EXPECT_EQ(entry().state, RoutineCache::Entry::State::kInstalled);
+    EXPECT_EQ(entry().plan.panels, maker_.cheap_panels);
+    cache_.set_plan_source(nullptr);
+    EXPECT_EQ(cache_.best_plan(key_).panels, complete_plan(key_, {}).panels);
+}
+
 TEST_F(RoutineTunerTest, APlanWhoseRoutineIsWrongIsRejectedAndNeverInstalled) {
     const std::vector<float> before = compute();
     maker_.wrong_panels = maker_.cheap_panels = entry().plan.panels == 2 ? 3 : 2;
