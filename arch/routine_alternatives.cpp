@@ -128,13 +128,7 @@ void Comparison::sample(Alternative& alternative, size_t round) {
     const uint64_t calls =
         std::clamp<uint64_t>(kSampleNs / std::max<uint64_t>(1, routine.times.routine_ns), 1, 100);
     const WeightSet weights[] = {{{alternative.weights.data()}}};
-    uint64_t ns = alternative.call->time(routine.code, weights, 0, calls, clock);
-    if (is_quantised(routine.key.type)) {
-        const uint64_t began = clock.now_ns();
-        for (uint64_t i = 0; i < calls; ++i)
-            quantise_input(alternative.call->quantised(), alternative.call->x(), routine.key.k);
-        ns += clock.now_ns() - began;
-    }
+    const uint64_t ns = alternative.call->time(routine.code, weights, 0, calls, clock);
     alternative.samples[round] = static_cast<double>(ns) / static_cast<double>(calls);
 }
 
@@ -201,9 +195,9 @@ void Comparison::tell(TextListener& out) const {
         say(muladd, fma, FixedString<40>::formatted("fma beats muladd with {}", name_of(type)),
             "--numerics fma");
     }
-    if (is_quantised(hottest_.type)) return;
+    const double floats = is_quantised(hottest_.type) ? ns_of(hottest_.numerics, ElementType::kF32) : now();
     for (const ElementType type : {ElementType::kQ8_0, ElementType::kQ4_0}) {
-        say(now(), ns_of(hottest_.numerics, type),
+        say(floats, ns_of(hottest_.numerics, type),
             FixedString<40>::formatted("integers beat floats with {}", name_of(type)),
             FixedString<40>::formatted("a model imported with --quant {}", name_of(type)));
     }

@@ -8,8 +8,7 @@
 namespace bareflow {
 
 /// Times a projection of the hottest shape (the first of `shapes`; of at most kMostWeights weights) in each numeric class that
-/// the CPU has and with each weight type, on scratch data, and tells `out` and the log. Quantised inputs are quantised within
-/// the time. What there is no routine for is left out.
+/// the CPU has and with each weight type, on scratch data, and tells `out` and the log. What there is no routine for is left out.
 void report_alternatives(Platform& platform, RoutineCache& cache, std::span<const TunedShape> shapes,
                          TextListener& out);
 constexpr uint64_t kMostWeights = 1 << 20;

@@ -36,16 +36,19 @@ Isa choose_quantised_isa(const Options& options, const CpuFeatures& cpu, Isa flo
     return best_quantised_isa(cpu, floats, numerics);
 }
 
-/// Makes the routine of each call that is shown.
+/// Makes the routine of each call that is shown; `operators` hear of those that were rejected.
 class Maker final : public RoutineVisitor {
  public:
-    explicit Maker(RoutineCache& cache) : cache_(cache) {}
+    Maker(RoutineCache& cache, RoutineOperators& operators) : cache_(cache), operators_(operators) {}
     void visit(const RoutineKey& key, const void* arguments) override {
+        const uint32_t rejected = cache_.counts().rejected;
         cache_.find_or_make(key, cache_.best_plan(key), arguments);
+        if (cache_.counts().rejected != rejected) operators_.was_rejected(key);
     }
 
  private:
     RoutineCache& cache_;
+    RoutineOperators& operators_;
 };
 
 /// `wanted` 0: all. nullptr for one core.
@@ -86,11 +89,11 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     const NumericClass numerics = choose_numerics(options, cpu);
     Operators* reference = TRY(reference_operators(numerics, cpu));
     const Isa isa = TRY(choose_isa(options, cpu, numerics));
-    isas_ = {isa, choose_quantised_isa(options, cpu, isa, numerics)};
+    const Isa quantised = choose_quantised_isa(options, cpu, isa, numerics);
     RoutineMaker& maker = options.assembler == AssemblerChoice::kTiny ? tiny_maker() : asmjit_maker();
     LogRecord(platform.log(), "path")
         .field("isa", name_of(isa))
-        .field("quantised_isa", name_of(isas_.quantised))
+        .field("quantised_isa", name_of(quantised))
         .field("numerics", name_of(numerics))
         .field("assembler", isa == Isa::kScalar ? "none" : maker.name());
     Workers* workers = workers_ = start_cores(platform, options.threads);
@@ -105,7 +108,7 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     }
     platform.set_code_directory(&*cache_);
     platform_ = &platform;
-    operators_.emplace(*cache_, *reference, isas_, platform.allocator(), workers);
+    operators_.emplace(*cache_, *reference, RoutineIsas(isa, quantised), platform.allocator(), workers);
     tuner_.emplace(*cache_, platform.log(), platform.clock(), platform.allocator());
     if (tuner_->initialise()) {
         cache_->set_plan_source(&*tuner_);
@@ -118,8 +121,10 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
 void RoutineEngine::prepare(Session& session) {
     if (!cache_) return;
     const uint64_t began = platform_->clock().now_ns();
-    Maker maker(*cache_);
+    Maker maker(*cache_, *operators_);
+    const Isa quantised = operators_->isas().quantised;
     show_calls(session, 1, maker);
+    if (operators_->isas().quantised != quantised) show_calls(session, 1, maker);
     LogRecord(platform_->log(), "prepared")
         .field("routines", cache_->counts().compiled)
         .field("ms", TokenTiming{1, platform_->clock().now_ns() - began}.milliseconds());
@@ -134,7 +139,7 @@ void RoutineEngine::meet_shapes(Session& session) {
 
 void RoutineEngine::show_calls(Session& session, uint32_t rows, RoutineVisitor& visitor) {
     NoOperators nothing(operators_->numeric_class());
-    RoutineOperators shown(visitor, nothing, isas_, workers_);
+    RoutineOperators shown(visitor, nothing, operators_->isas(), workers_);
     session.show_calls(shown, rows);
 }
 

@@ -52,7 +52,6 @@ class RoutineEngine {
     void show_calls(Session& session, uint32_t rows, RoutineVisitor& visitor);
 
     Platform* platform_ = nullptr;
-    RoutineIsas isas_ = Isa::kScalar;
     Workers* workers_ = nullptr;
     std::optional<ReferenceProbe> probe_;
     std::optional<RoutineCache> cache_;

@@ -43,12 +43,10 @@ RoutineKey RoutineOperators::key_for(Operation operation, const TensorView& w) c
 Routine RoutineOperators::routine_for(const RoutineKey& key, const void* arguments) {
     if (cache_ == nullptr) return nullptr;
     if (const Routine routine = cache_->find(key)) return routine;
-    Routine made = nullptr;
-    if (can_emit(key) && cache_->is_hot(key))
-        made = cache_->find_or_make(key, cache_->best_plan(key), arguments);
-    // Instructions that a hypervisor announces and gets wrong, say: from now on without them.
-    const bool rejected = made == nullptr && cache_->counts().rejected != 0;
-    if (rejected && is_for_quantised_only(key.isa)) isas_.quantised = isas_.floats;
+    if (!can_emit(key) || !cache_->is_hot(key)) return nullptr;
+    const uint32_t rejected = cache_->counts().rejected;
+    const Routine made = cache_->find_or_make(key, cache_->best_plan(key), arguments);
+    if (cache_->counts().rejected != rejected) was_rejected(key);
     return made;
 }
 
@@ -114,21 +112,23 @@ bool RoutineOperators::run_split(const Split& split, const void* input, MakePart
 
 const void* RoutineOperators::input_for(const TensorView& w, const float* x, size_t rows) {
     if (!is_quantised(w.type)) return x;
-    const size_t count = rows * w.columns, groups = count / kGroup;
-    RoutineKey key = key_for(Operation::kQuantise);
-    key.n = static_cast<uint32_t>(count);
-    QuantiseArguments arguments{nullptr, x};
     if (visitor_ != nullptr) {
-        show(key, &arguments);
+        RoutineKey shown = key_for(Operation::kQuantise);
+        shown.n = static_cast<uint32_t>(rows * w.columns);
+        const QuantiseArguments arguments{nullptr, x};
+        show(shown, &arguments);
         return x;
     }
     if (cache_ == nullptr) return nullptr;
+    const size_t count = rows * w.columns, groups = count / kGroup;
     if (quantised_.size() < groups) {
         Result<Buffer<Q8Group>> larger = Buffer<Q8Group>::make(*allocator_, groups, "quantised input");
         if (!larger.ok()) return nullptr;
         quantised_ = larger.take();
     }
-    arguments.groups = quantised_.data();
+    RoutineKey key = key_for(Operation::kQuantise);
+    key.n = static_cast<uint32_t>(count);
+    const QuantiseArguments arguments{quantised_.data(), x};
     if (!run(key, &arguments)) quantise_input(quantised_.data(), x, count);
     return quantised_.data();
 }

@@ -42,11 +42,18 @@ class RoutineOperators final : public Operators {
           min_part_bytes_(min_part_bytes) {}
     /// Computes nothing: `visitor` is told which routine each call would run, part by part. With the same isas, workers
     /// and min_part_bytes as operators that compute it sees what these would run. `nothing` is NoOperators.
-    RoutineOperators(RoutineVisitor& visitor, NoOperators& nothing, RoutineIsas isas, Workers* workers = nullptr,
-                     size_t min_part_bytes = kMinPartBytes)
+    RoutineOperators(RoutineVisitor& visitor, NoOperators& nothing, RoutineIsas isas,
+                     Workers* workers = nullptr, size_t min_part_bytes = kMinPartBytes)
         : RoutineOperators(nothing, workers, min_part_bytes) {
         isas_ = isas;
         visitor_ = &visitor;
+    }
+
+    RoutineIsas isas() const { return isas_; }
+    /// A routine of the key was rejected: instructions that a hypervisor announces and gets wrong, say, are for quantised
+    /// weights only and not used from now on.
+    void was_rejected(const RoutineKey& key) {
+        if (is_for_quantised_only(key.isa)) isas_.quantised = isas_.floats;
     }
 
     NumericClass numeric_class() const override { return reference_.numeric_class(); }

@@ -34,10 +34,6 @@ class ScratchCall {
     /// The same for plain loads of the weights, and nothing else: what memory gives.
     uint64_t time_plain_loads(std::span<const WeightSet> sets, uint64_t first, uint64_t calls, Clock& clock);
 
-    /// x as floats.
-    const float* x() const { return x_.data(); }
-    Q8Group* quantised() const { return quantised_.data(); }
-
  private:
     RoutineKey key_;
     Buffer<float> x_, out_, angles_;

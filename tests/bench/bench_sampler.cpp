@@ -50,7 +50,8 @@ void bench_sampler(Report& report, const Settings& settings) {
     const Spread least = contest.ns(0), sampled = contest.ns(1);
     std::printf("   greedy %.2f us, with the defaults %.2f us (%.2f-%.2f)\n", least.median / 1e3,
                 sampled.median / 1e3, sampled.low / 1e3, sampled.high / 1e3);
-    report.figure({{"greedy_ns", least.median}, {"sampled_ns", sampled.median}});
+    report.time("greedy", least);
+    report.time("sampled", sampled);
 }
 
 }  // namespace bareflow::bench
