@@ -117,7 +117,7 @@ Result<void> Comparison::prepare(Alternative& alternative, NumericClass numerics
     WeightBits::fill(type, alternative.weights.span());
     alternative.call.emplace(TRY(ScratchCall::make(key, platform_.allocator())));
     const void* arguments = alternative.call->arguments({{alternative.weights.data()}});
-    alternative.routine.emplace(TRY(cache_.make_candidate(key, complete_plan(key, {}), arguments, probe)));
+    alternative.routine.emplace(TRY(cache_.make_candidate(key, default_plan(key), arguments, probe)));
     return {};
 }
 

@@ -112,24 +112,24 @@ bool RoutineOperators::run_split(const Split& split, const void* input, MakePart
 
 const void* RoutineOperators::input_for(const TensorView& w, const float* x, size_t rows) {
     if (!is_quantised(w.type)) return x;
+    RoutineKey product = key_for(Operation::kProject, w);
+    product.m = static_cast<uint32_t>(rows);
+    const size_t count = rows * w.columns, groups = count / kGroup;
+    RoutineKey key = key_for(takes_words(product) ? Operation::kQuantiseWords : Operation::kQuantise);
+    key.n = static_cast<uint32_t>(count);
+    QuantiseArguments arguments{nullptr, x};
     if (visitor_ != nullptr) {
-        RoutineKey shown = key_for(Operation::kQuantise);
-        shown.n = static_cast<uint32_t>(rows * w.columns);
-        const QuantiseArguments arguments{nullptr, x};
-        show(shown, &arguments);
+        show(key, &arguments);
         return x;
     }
     if (cache_ == nullptr) return nullptr;
-    const size_t count = rows * w.columns, groups = count / kGroup;
     if (quantised_.size() < groups) {
         Result<Buffer<Q8Group>> larger = Buffer<Q8Group>::make(*allocator_, groups, "quantised input");
         if (!larger.ok()) return nullptr;
         quantised_ = larger.take();
     }
-    RoutineKey key = key_for(Operation::kQuantise);
-    key.n = static_cast<uint32_t>(count);
-    const QuantiseArguments arguments{quantised_.data(), x};
-    if (!run(key, &arguments)) quantise_input(quantised_.data(), x, count);
+    arguments.groups = quantised_.data();
+    if (!run(key, &arguments)) quantise_input_for(product, quantised_.data(), x, count);
     return quantised_.data();
 }
 
@@ -278,8 +278,10 @@ bool RoutineOperators::project_rows(float* y, const TensorView& w, const void* i
 void RoutineOperators::qkv_rows(float* q, float* k, float* v, const float* x, const TensorView& query,
                                 const TensorView& key, const TensorView& value, const RopeRow& rope,
                                 uint32_t head_size, size_t rows) {
-    const bool alike = is_quantised(key.type) == is_quantised(query.type) &&
-                       is_quantised(value.type) == is_quantised(query.type);
+    const auto same_input = [&](ElementType type) {  // as query's
+        return type == query.type || (!is_quantised(type) && !is_quantised(query.type));
+    };
+    const bool alike = same_input(key.type) && same_input(value.type);
     const void* input = rows > 1 && alike ? input_for(query, x, rows) : nullptr;
     // All three are asked, so that all get hot together.
     const bool of_query = project_rows(q, query, input, Epilogue::kStore, rows),

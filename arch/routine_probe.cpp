@@ -88,7 +88,7 @@ Result<const void*> input_of(const RoutineKey& key, const Buffer<float>& x, Allo
                              Buffer<Q8Group>& quantised) {
     if (!is_quantised(key.type)) return static_cast<const void*>(x.data());
     quantised = TRY(Buffer<Q8Group>::make(allocator, x.size() / kGroup, "routine probe"));
-    quantise_input(quantised.data(), x.data(), x.size());
+    quantise_input_for(key, quantised.data(), x.data(), x.size());
     return static_cast<const void*>(quantised.data());
 }
 TensorView one_panel(const TensorView& w, size_t panel) {
@@ -175,6 +175,7 @@ Result<void> ReferenceProbe::check_once(const RoutineKey& key, Routine routine, 
         case Operation::kSoftmax:
             return check_softmax(key, routine);
         case Operation::kQuantise:
+        case Operation::kQuantiseWords:
             return check_quantise(key, routine);
     }
     return invalid("there is no probe for {}", name_of(key.operation));
@@ -314,11 +315,15 @@ Result<void> ReferenceProbe::check_quantise(const RoutineKey& key, Routine routi
     const size_t groups = key.n / kGroup;
     Buffer<float> got = TRY(make_output(allocator_, groups * kFloats)),
                   wanted = TRY(make_output(allocator_, groups * kFloats));
-    const QuantiseArguments arguments{reinterpret_cast<Q8Group*>(got.data()), x.data()};
+    const QuantiseArguments arguments{got.data(), x.data()};
     TRY(run(routine, &arguments));
     TRY(check_fence(got));
     const uint64_t began = clock_.now_ns();
-    quantise_input(reinterpret_cast<Q8Group*>(wanted.data()), x.data(), key.n);
+    if (key.operation == Operation::kQuantiseWords) {
+        quantise_input(reinterpret_cast<Q8WordGroup*>(wanted.data()), x.data(), key.n);
+    } else {
+        quantise_input(reinterpret_cast<Q8Group*>(wanted.data()), x.data(), key.n);
+    }
     times_.reference_ns += clock_.now_ns() - began;
     return compare(got.data(), wanted.data(), 0, groups * kFloats);
 }

@@ -41,7 +41,7 @@ Result<ScratchCall> ScratchCall::make(const RoutineKey& key, Allocator& allocato
     call.angles_ = TRY(make_values(allocator, key.head_size));
     if (is_quantised(key.type)) {
         call.quantised_ = TRY(Buffer<Q8Group>::make(allocator, call.x_.size() / kGroup, "tuner's scratch"));
-        quantise_input(call.quantised_.data(), call.x_.data(), call.x_.size());
+        quantise_input_for(key, call.quantised_.data(), call.x_.data(), call.x_.size());
     }
     return call;
 }

@@ -1,4 +1,4 @@
-// Inputs of quantised matrices: 32 floats become a Q8Group, as model/quantised_kernels.h defines it. Vectors of 16 bytes
+// Inputs of quantised matrices: 32 floats become a Q8Group or a Q8WordGroup, as model/quantised_kernels.h defines it. Vectors of 16 bytes
 // whatever the ISA: the eight of a group fill the registers, and it is a hundredth of the products' work.
 #pragma once
 
@@ -105,13 +105,19 @@ class QuantiseCode {
         }
     }
 
-    /// 32 whole numbers become words, then bytes, which are stored, and their sum.
+    /// 32 whole numbers become words, their sum is stored, and then they are.
     void pack() {
-        const auto words = [&](unsigned to, unsigned upper) {
-            code_.vex() ? a_.vpackssdw(code_.reg(to), code_.reg(to), code_.reg(upper))
-                        : a_.packssdw(x86::xmm(to), x86::xmm(upper));
-        };
-        for (unsigned i = 0; i < kVectors; i += 2) words(i, i + 1);
+        for (unsigned i = 0; i < kVectors; i += 2) {
+            code_.vex() ? a_.vpackssdw(code_.reg(i), code_.reg(i), code_.reg(i + 1))
+                        : a_.packssdw(x86::xmm(i), x86::xmm(i + 1));
+        }
+        store_sum();
+        if (key_.operation == Operation::kQuantiseWords) return store_words();
+        for (unsigned i = 0; i < kVectors; i += 4) store_bytes(offsetof(Q8Group, q), i, i, i + 2);
+        for (unsigned i = 0; i < kVectors; i += 2) take_magnitudes(i);
+        for (unsigned i = 0; i < kVectors; i += 4) store_bytes(offsetof(Q8Group, magnitude), i, i, i + 2);
+    }
+    void store_sum() {
         constexpr unsigned kSum = kScratch;
         add_words(kSum, 0, 2);
         add_words(kOther, 4, 6);
@@ -124,10 +130,40 @@ class QuantiseCode {
         code_.swap_pairs(kOther, kSum);
         code_.add_32(kSum, kSum, kOther);
         code_.store_float(x86::ptr(kGroups, offsetof(Q8Group, sum)), kSum);
-        for (unsigned i = 0; i < kVectors; i += 4) {
-            code_.vex() ? a_.vpacksswb(code_.reg(i), code_.reg(i), code_.reg(i + 2))
-                        : a_.packsswb(x86::xmm(i), x86::xmm(i + 2));
-            code_.store(x86::ptr(kGroups, offsetof(Q8Group, q) + int64_t{i} * code_.bytes() / 4), i);
+    }
+    /// The 16 words of two registers as bytes, inputs 4 i to 4 i + 15; keeps them.
+    void store_bytes(size_t array, unsigned i, unsigned low, unsigned high) {
+        if (code_.vex()) {
+            a_.vpacksswb(code_.reg(kScratch), code_.reg(low), code_.reg(high));
+        } else {
+            code_.copy(kScratch, low);
+            a_.packsswb(x86::xmm(kScratch), x86::xmm(high));
+        }
+        code_.store(x86::ptr(kGroups, static_cast<int64_t>(array + i * kQuad)), kScratch);
+    }
+    /// The larger of each word and its negative.
+    void take_magnitudes(unsigned words) {
+        code_.zero(kScratch);
+        if (code_.vex()) {
+            a_.vpsubw(code_.reg(kScratch), code_.reg(kScratch), code_.reg(words));
+            a_.vpmaxsw(code_.reg(words), code_.reg(words), code_.reg(kScratch));
+        } else {
+            a_.psubw(x86::xmm(kScratch), x86::xmm(words));
+            a_.pmaxsw(x86::xmm(words), x86::xmm(kScratch));
+        }
+    }
+    /// Of each quad the even words before the odd ones.
+    void store_words() {
+        constexpr uint8_t kEvenBeforeOdd = 0xD8;  // 0, 2, 1, 3
+        for (unsigned i = 0; i < kVectors; i += 2) {
+            if (code_.vex()) {
+                a_.vpshuflw(code_.reg(i), code_.reg(i), kEvenBeforeOdd);
+                a_.vpshufhw(code_.reg(i), code_.reg(i), kEvenBeforeOdd);
+            } else {
+                a_.pshuflw(x86::xmm(i), x86::xmm(i), kEvenBeforeOdd);
+                a_.pshufhw(x86::xmm(i), x86::xmm(i), kEvenBeforeOdd);
+            }
+            code_.store(x86::ptr(kGroups, int64_t{i} * code_.bytes() / 2), i);
         }
     }
     void add_words(unsigned to, unsigned x, unsigned y) {

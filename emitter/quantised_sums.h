@@ -24,14 +24,12 @@ class QuantisedSums {
     static constexpr x86::Gp kWeights[3] = {PanelSums<A>::kWeights[0], PanelSums<A>::kWeights[1],
                                             PanelSums<A>::kWeights[2]};
     static constexpr x86::Gp kAhead[2] = {PanelSums<A>::kAhead[0], PanelSums<A>::kAhead[1]};
-    /// Registers beside the sums (of one row) and the rows' dots.
-    static constexpr unsigned kScratch = QuantisedDots<A>::kScratch;
 
     QuantisedSums(VectorCode<A>& code, ConstantPool<A>& pool, const RoutineKey& key, const Plan& plan)
         : code_(code),
           pool_(pool),
           a_(code.a),
-          dots_(code, pool, key.type),
+          dots_(code, pool, key),
           groups_(key.k / kGroup),
           type_(key.type),
           rows_(plan.rows < key.m ? plan.rows : key.m),
@@ -62,7 +60,7 @@ class QuantisedSums {
     void emit(const BlockShape& block, unsigned lines_ahead = 0) {
         const unsigned held = on_stack() ? 0 : accumulators(block);
         first_dots_ = held;
-        factor_ = held + block.rows;  // free once the dots are summed
+        factor_ = held + block.rows * dots_.vectors();  // free once the dots are summed
         dots_.use_registers(first_dots_, factor_);
         name_registers(block);
         zero(block);
@@ -103,17 +101,17 @@ class QuantisedSums {
     }
 
     template <typename Body>
-    void for_each_vector(const BlockShape& block, Body body) {
+    void for_each_vector(const BlockShape& block, unsigned step, Body body) {
         for (unsigned source = 0; source < block.sources; ++source) {
             for (unsigned panel = 0; panel < block.panels; ++panel) {
-                for (unsigned v = 0; v < vectors_per_panel(); ++v) body(source, panel, v);
+                for (unsigned v = 0; v < vectors_per_panel(); v += step) body(source, panel, v);
             }
         }
     }
     void zero(const BlockShape& block) {
         if (on_stack()) code_.zero(first_dots_);
         for (unsigned row = 0; row < block.rows; ++row) {
-            for_each_vector(block, [&](unsigned source, unsigned panel, unsigned v) {
+            for_each_vector(block, 1, [&](unsigned source, unsigned panel, unsigned v) {
                 on_stack() ? code_.store(stacked(block, row, source, panel, v), first_dots_)
                            : code_.zero(accumulator(block, row, source, panel, v));
             });
@@ -122,39 +120,40 @@ class QuantisedSums {
 
     /// One group of all vectors of outputs.
     void group(const BlockShape& block, unsigned index) {
-        const int64_t scale_bytes = kPanelRows * sizeof(uint16_t), lane_scale = sizeof(uint16_t);
+        constexpr int64_t kScaleBytes = sizeof(uint16_t);
         const x86::Mem input = x86::ptr(kInput, static_cast<int64_t>(index * sizeof(Q8Group)));
-        for_each_vector(block, [&](unsigned source, unsigned panel, unsigned v) {
-            const x86::Mem scales = x86::ptr(kWeights[source], panel * panel_bytes() + index * group_bytes() +
-                                                                   v * code_.lanes() * lane_scale);
-            const x86::Mem quads = scales + (scale_bytes + v * (code_.bytes() - code_.lanes() * lane_scale));
-            dots_.emit({quads, input, input_bytes(), block.rows});
-            load_factors(scales);
+        for_each_vector(block, dots_.vectors(), [&](unsigned source, unsigned panel, unsigned v) {
+            const x86::Mem group = x86::ptr(kWeights[source], panel * panel_bytes() + index * group_bytes());
+            const auto vector = static_cast<int64_t>(v);
+            dots_.emit({group + (kPanelRows * kScaleBytes + vector * code_.bytes()), input, input_bytes(),
+                        block.rows});
+            for (unsigned i = 0; i < dots_.vectors(); ++i)
+                load_factors(factor_ + i, group + (vector + i) * code_.lanes() * kScaleBytes);
             for (unsigned row = 0; row < block.rows; ++row) {
-                const x86::Mem scale =
-                    input + (row * input_bytes() + static_cast<int64_t>(offsetof(Q8Group, scale)));
-                scaled_dots(row, scale);
-                include(block, row, source, panel, v);
+                code_.broadcast(input_scale(), input + (row * input_bytes() +
+                                                        static_cast<int64_t>(offsetof(Q8Group, scale))));
+                for (unsigned i = 0; i < dots_.vectors(); ++i) {
+                    scale_dots(dots_.dots(row, i), factor_ + i);
+                    include(block, row, source, panel, v + i, dots_.dots(row, i));
+                }
             }
-            if (!code_.vex()) dots_.load_constants();
         });
     }
-    /// factor_ = the weights' scales
-    void load_factors(x86::Mem scales) {
-        role(a_, code_.reg(factor_), "scales of w");
-        if (code_.vex()) return a_.vcvtph2ps(code_.reg(factor_), scales);
-        emit_load_halves_sse2(code_, pool_, factor_, scales, input_scale());  // and what follows: constants
+    /// The weights' scales, in registers that the dots no longer need.
+    void load_factors(unsigned to, x86::Mem scales) {
+        role(a_, code_.reg(to), "scales of w");
+        if (code_.vex()) return a_.vcvtph2ps(code_.reg(to), scales);
+        emit_load_halves_sse2(code_, pool_, to, scales, input_scale());
     }
-    /// The row's dots become floats, times (the weights' scales * the input's).
-    void scaled_dots(unsigned row, x86::Mem scale) {
-        const unsigned dots = first_dots_ + row, product = input_scale();
+    /// The dots become floats, times (the weights' scales * the input's).
+    void scale_dots(unsigned dots, unsigned factors) {
+        const unsigned product = input_scale() + 1;
         code_.to_floats(dots);
-        code_.broadcast(product, scale);
-        code_.multiply(product, product, factor_);
+        code_.multiply(product, factors, input_scale());
         code_.multiply(dots, dots, product);
     }
-    void include(const BlockShape& block, unsigned row, unsigned source, unsigned panel, unsigned v) {
-        const unsigned dots = first_dots_ + row;
+    void include(const BlockShape& block, unsigned row, unsigned source, unsigned panel, unsigned v,
+                 unsigned dots) {
         if (!on_stack()) {
             const unsigned sum = accumulator(block, row, source, panel, v);
             return code_.add(sum, sum, dots);
@@ -163,14 +162,18 @@ class QuantisedSums {
         a_.vaddps(code_.reg(dots), code_.reg(dots), sum);
         code_.store(sum, dots);
     }
-    /// As QuantisedDots has x: between its weights and its constants.
-    unsigned input_scale() const { return factor_ + 2; }
+    /// As QuantisedDots has x: between its weights and its constant.
+    unsigned input_scale() const { return factor_ + DotsRegisters::weights_of(code_.bytes()); }
 
+    /// What the turn after next, or a later one, will read. A group is several cache lines, and its sums take so many
+    /// instructions that a processor cannot look as far ahead as the L3 cache is away.
     void fetch(const BlockShape& block, unsigned lines_ahead) {
         constexpr int64_t kLine = 64;
         for (unsigned source = 0; source < block.sources; ++source) {
-            for (unsigned panel = 0; panel < block.panels && prefetch_ != 0; ++panel)
-                a_.prefetcht0(x86::ptr(kWeights[source], panel * panel_bytes() + prefetch_));
+            for (unsigned panel = 0; panel < block.panels && prefetch_ != 0; ++panel) {
+                for (int64_t at = 0; at < unrolled() * group_bytes(); at += kLine)
+                    a_.prefetcht0(x86::ptr(kWeights[source], panel * panel_bytes() + prefetch_ + at));
+            }
             for (unsigned line = 0; line < lines_ahead; ++line)
                 a_.prefetcht1(x86::ptr(kAhead[source], line * kLine));
             if (lines_ahead != 0) a_.add(kAhead[source], static_cast<int32_t>(lines_ahead * kLine));
@@ -187,10 +190,10 @@ class QuantisedSums {
         role(a_, kCounter, "turns left");
         for (unsigned source = 0; source < block.sources; ++source)
             role(a_, kWeights[source], "weights {}", source);
-        for (unsigned row = 0; row < block.rows; ++row)
-            role(a_, code_.reg(first_dots_ + row), "dots of row {}", row);
+        for (unsigned i = 0; i < block.rows * dots_.vectors(); ++i)
+            role(a_, code_.reg(first_dots_ + i), "dots of row {}", i / dots_.vectors());
         if (on_stack()) return;
-        for_each_vector(block, [&](unsigned source, unsigned panel, unsigned v) {
+        for_each_vector(block, 1, [&](unsigned source, unsigned panel, unsigned v) {
             role(a_, code_.reg(accumulator(block, 0, source, panel, v)), "matrix {}, sum {}", source,
                  panel * kPanelRows + v * code_.lanes());
         });

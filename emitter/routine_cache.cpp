@@ -53,7 +53,7 @@ bool RoutineCache::is_hot(const RoutineKey& key) {
 
 Plan RoutineCache::best_plan(const RoutineKey& key) const {
     const Plan* known = plan_source_ == nullptr ? nullptr : plan_source_->best_plan(key);
-    return complete_plan(key, known == nullptr ? Plan{} : *known);
+    return known == nullptr ? default_plan(key) : complete_plan(key, *known);
 }
 
 Routine RoutineCache::find_or_make(const RoutineKey& key, const Plan& plan, const void* arguments) {

@@ -4,6 +4,7 @@
 
 #include "emitter/attention_code.h"
 #include "emitter/panel_sums.h"
+#include "emitter/quantised_dots.h"
 
 namespace bareflow {
 namespace {
@@ -23,7 +24,7 @@ bool uses_evex(const RoutineKey& key) {
 }
 unsigned vector_registers(const RoutineKey& key) { return uses_evex(key) ? 32 : 16; }
 unsigned widest_vector(const RoutineKey& key) {
-    if (key.operation == Operation::kQuantise) return 16;
+    if (key.operation == Operation::kQuantise || key.operation == Operation::kQuantiseWords) return 16;
     return uses_evex(key) ? 64 : has_vex(key.isa) ? 32 : 16;
 }
 
@@ -34,8 +35,10 @@ unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows,
     const bool half = key.type == ElementType::kF16;
     const unsigned best = key.epilogue == Epilogue::kArgmax ? 1 : 0;
     if (is_quantised(key.type)) {
-        constexpr unsigned kScratch = 5;  // QuantisedDots'
-        return kScratch + (rows > 1 ? std::max(rows, sources) : accumulators + best + 1);
+        const unsigned bytes = static_cast<unsigned>(kPanelRows * sizeof(float)) / vectors_per_panel;
+        const unsigned dots = rows * DotsRegisters::vectors_of(bytes);
+        return DotsRegisters::scratch_of(bytes) +
+               (rows > 1 ? std::max(dots, sources) : accumulators + best + dots);
     }
     const unsigned weights = rows > 1 ? sources * panels * vectors_per_panel : half ? 1 : 0;
     const unsigned scratch = half && !has_vex(key.isa) ? 3 : key.numerics == NumericClass::kFma ? 0 : 1;
@@ -48,16 +51,22 @@ unsigned registers_needed(const RoutineKey& key, unsigned panels, unsigned rows,
 /// As many rows of x at a time as fit beside one panel (two where there are 32 registers): each weight that was loaded is
 /// used by all of them, and their sums hide the latency of the multiply-adds.
 unsigned preferred_rows(const RoutineKey& key, unsigned available, unsigned vectors) {
-    if (is_quantised(key.type)) return balanced(key.m, available / 2);
+    if (is_quantised(key.type)) return balanced(key.m, vectors == 1 ? 16 : 4);
     const unsigned panels = uses_evex(key) ? 2 : 1;
     unsigned rows = 1;
     while (rows < key.m && registers_needed(key, panels, rows + 1, vectors) <= available) ++rows;
     return balanced(key.m, rows);
 }
+/// Panels of quantised weights that are read side by side: where they are long, hardware fetches several streams at a time,
+/// and ahead of each; where they end after a page or two it has just begun to, and one stream with prefetches is better.
+bool has_long_panels(const RoutineKey& key) {
+    constexpr size_t kLong = 16 * 1024;
+    return kPanelRows * row_bytes(key.type, key.k) >= kLong;
+}
 /// With one row, some 12 sums: 8 hide the latency of two multiply-adds a cycle that take 4 each, more leave room for the
 /// loads of x.
 unsigned preferred_panels(const RoutineKey& key, unsigned available, unsigned rows, unsigned vectors) {
-    if (is_quantised(key.type)) return rows > 1 ? 1 : std::max(1u, 4 / (vectors * sources_of(key)));
+    if (is_quantised(key.type)) return rows > 1 || !has_long_panels(key) ? 1 : 3;
     if (rows > 1) return uses_evex(key) ? 2 : 1;
     constexpr unsigned kChains = 12;
     const unsigned sources = sources_of(key);
@@ -88,6 +97,7 @@ bool can_emit(const RoutineKey& key) {
         case Operation::kSoftmax:
             return key.n >= 1 && key.n <= kMaxDimension;
         case Operation::kQuantise:
+        case Operation::kQuantiseWords:
             return key.n >= 1 && key.n <= kMaxRows * kMaxDimension && key.n % kGroup == 0;
         case Operation::kAttention:
             return attention_supports(key);
@@ -129,6 +139,14 @@ Isa best_quantised_isa(const CpuFeatures& cpu, Isa floats, NumericClass numerics
                         : floats == Isa::kSse2 ? Isa::kSsse3
                                                : floats;
     return runs_on(cpu, special, numerics) ? special : floats;
+}
+
+Plan default_plan(const RoutineKey& key) {
+    Plan plan;
+    // A group's sums take so many instructions that a processor does not look far enough ahead.
+    constexpr uint16_t kAhead = 4096;
+    if (is_quantised(key.type) && key.m == 1 && !has_long_panels(key)) plan.prefetch = kAhead;
+    return complete_plan(key, plan);
 }
 
 Plan complete_plan(const RoutineKey& key, const Plan& wanted) {

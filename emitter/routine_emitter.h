@@ -21,6 +21,9 @@ bool runs_on(const CpuFeatures& cpu, Isa isa, NumericClass numerics);
 /// `plan` with every field filled that was zero, and every field within what the key and its ISA allow.
 Plan complete_plan(const RoutineKey& key, const Plan& plan);
 
+/// The plan for a key that nobody knows a better one for.
+Plan default_plan(const RoutineKey& key);
+
 /// Emits the routine by `a` (any assembler of emitter/); the plan must be complete. The assembler holds the error.
 template <typename A>
 void emit_routine(A& a, const RoutineKey& key, const Plan& plan);

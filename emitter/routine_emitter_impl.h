@@ -42,6 +42,7 @@ void emit_routine(A& a, const RoutineKey& key, const Plan& plan) {
         case Operation::kSoftmax:
             return SoftmaxRoutine<A>(a, key, plan).emit();
         case Operation::kQuantise:
+        case Operation::kQuantiseWords:
             return QuantiseCode<A>(a, key, plan).emit();
     }
     ASSERT(!"can_emit() was not asked");

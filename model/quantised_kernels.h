@@ -34,6 +34,7 @@ inline void quantise_group(Q8Group& to, const float* x) {
         scaled = scaled < kLargestQ8 ? scaled : kLargestQ8;
         const float whole = (scaled + kRoundToWhole) - kRoundToWhole;
         to.q[k] = static_cast<int8_t>(whole);
+        to.magnitude[k] = static_cast<uint8_t>(to.q[k] < 0 ? -to.q[k] : to.q[k]);
         to.sum += to.q[k];
     }
 }

@@ -126,6 +126,19 @@ Result<Operators*> reference_operators(NumericClass numerics, const CpuFeatures&
 }
 
 void quantise_input(Q8Group* to, const float* x, size_t k) { kMulAddKernels.quantise(to, x, k); }
+void quantise_input(Q8WordGroup* to, const float* x, size_t count) {
+    for (size_t group = 0; group < count / kGroup; ++group, ++to) {
+        Q8Group bytes;
+        quantise_input(&bytes, x + group * kGroup, kGroup);
+        for (size_t k = 0; k < kGroup; ++k) to->q[k / kQuad][k % 2][k % kQuad / 2] = bytes.q[k];
+        to->scale = bytes.scale;
+        to->sum = bytes.sum;
+    }
+}
+void quantise_input_for(const RoutineKey& key, void* to, const float* x, size_t count) {
+    takes_words(key) ? quantise_input(static_cast<Q8WordGroup*>(to), x, count)
+                     : quantise_input(static_cast<Q8Group*>(to), x, count);
+}
 
 float reference_exp(NumericClass numerics, float x) {
     return numerics == NumericClass::kFma ? kFmaKernels.exp(x) : kMulAddKernels.exp(x);

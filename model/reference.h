@@ -6,6 +6,7 @@
 #include "arch/base/cpu_features.h"
 #include "arch/base/quantised.h"
 #include "arch/base/result.h"
+#include "arch/base/routine.h"
 #include "model/operators.h"
 
 namespace bareflow {
@@ -18,6 +19,9 @@ Result<Operators*> reference_operators(NumericClass numerics, const CpuFeatures&
 /// the largest magnitude: scale = largest / 127, q = x * (1 / scale) to the nearest whole number, ties to even, within
 /// ±127 (a NaN becomes -127). A group whose largest is below 2^-100 is all zeros.
 void quantise_input(Q8Group* to, const float* x, size_t k);
+void quantise_input(Q8WordGroup* to, const float* x, size_t k);
+/// As the key's routines want it: Q8Groups or Q8WordGroups, which are of one size.
+void quantise_input_for(const RoutineKey& key, void* to, const float* x, size_t k);
 
 /// e^x by the contract's polynomial in either class, as SiLU and softmax use it. Exactly 1 at 0. The relative
 /// error is at most kExpMaxRelativeError from kExpLowestNormal to kExpHighestFinite. Below, the result goes

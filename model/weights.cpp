@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "arch/base/crc32c.h"
+#include "arch/base/quantised.h"
 #include "model/llama_shapes.h"
 #include "model/tokenizer_section.h"
 #include "model/wllm.h"
@@ -33,6 +34,14 @@ struct Extent {
 };
 
 /// One pass over an image. Each step trusts only what the steps before it have checked.
+/// Whether a value is -128, which routines that give signs to weights cannot multiply (quantised.h).
+bool holds_lowest(const Q8Panel& panel) {
+    bool found = false;
+    const auto* values = reinterpret_cast<const int8_t*>(panel.values);
+    for (size_t i = 0; i < sizeof panel.values; ++i) found |= values[i] == INT8_MIN;
+    return found;
+}
+
 class Loader {
  public:
     Loader(ByteSpan image, Allocator& allocator) : image_(image), allocator_(allocator) {}
@@ -370,6 +379,14 @@ Result<void> Loader::read_tensor(uint32_t index, const TensorEntry& entry) {
     if (const uint32_t crc = crc32c(at(entry.offset, entry.size)); crc != entry.crc32c) {
         return invalid("wllm: {}: crc32c is {:08x}, its bytes give {:08x}; {}", what.view(), entry.crc32c,
                        crc, kDamaged);
+    }
+    if (entry.type == ElementType::kQ8_0) {
+        const auto* panels = reinterpret_cast<const Q8Panel*>(image_.data() + entry.offset);
+        for (uint64_t i = 0; i < entry.size / sizeof(Q8Panel); ++i) {
+            if (!holds_lowest(panels[i])) continue;
+            return invalid("wllm: {}: the panel at offset {} holds -128, which is no value of q8_0; {}",
+                           what.view(), entry.offset + i * sizeof(Q8Panel), kAgain);
+        }
     }
     weights_.weight_bytes += entry.size;
     return place(index, entry);

@@ -13,7 +13,8 @@ namespace bareflow {
 constexpr size_t kQuad = 4;
 constexpr size_t kQuads = kGroup / kQuad;
 
-/// 32 inputs of 16 outputs in Q8_0: input k of output n is values[k / 4][n][k % 4] times scales[n], a binary16.
+/// 32 inputs of 16 outputs in Q8_0: input k of output n is values[k / 4][n][k % 4] times scales[n], a binary16. No value is
+/// -128: its magnitude has no sign to give.
 struct Q8Panel {
     uint16_t scales[kPanelRows];
     int8_t values[kQuads][kPanelRows][kQuad];
@@ -41,11 +42,19 @@ static_assert(sizeof(Q4Panel) == 288 &&
 
 /// 32 inputs of a quantised matrix, quantised themselves: input k is q[k] * scale. An input of K is K / 32 of them.
 struct Q8Group {
-    int8_t q[kGroup];  ///< -127 to 127
+    int8_t q[kGroup];           ///< -127 to 127
+    uint8_t magnitude[kGroup];  ///< |q[k]|: pmaddubsw wants one side without signs, and gives the other both
     float scale;
     int32_t sum;  ///< of q: what weights with an offset add too much, for each unit of it
 };
-static_assert(sizeof(Q8Group) == 40);
+/// The same for routines that multiply words (takes_words()): in a quad the even inputs stand before the odd ones.
+struct Q8WordGroup {
+    int16_t q[kQuads][2][kQuad / 2];  ///< q[j][odd][i] is input 4 j + 2 i + odd
+    float scale;
+    int32_t sum;
+};
+static_assert(sizeof(Q8Group) == 72 && sizeof(Q8WordGroup) == sizeof(Q8Group) &&
+              offsetof(Q8WordGroup, scale) == offsetof(Q8Group, scale));
 constexpr float kLargestQ8 = 127;
 /// A group of nothing greater counts as zeros: 1 / scale would leave the range of f32.
 constexpr float kSmallestQ8Group = 0x1p-100f;

@@ -17,6 +17,7 @@ constexpr OperationNaming kOperations[] = {
     {Operation::kArgmax, "N", false, false, "argmax_32000_fma_avx2"},
     {Operation::kSoftmax, "N", false, false, "softmax_32000_fma_avx2"},
     {Operation::kQuantise, "N", false, false, "quantise_2048_fma_avx2"},
+    {Operation::kQuantiseWords, "N", false, false, "quantise_words_2048_fma_avx2"},
 };
 constexpr SizeNaming kSizes[] = {
     {'M', &RoutineKey::m, "rows of x"},

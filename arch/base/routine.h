@@ -26,14 +26,15 @@ constexpr bool has_vnni(Isa isa) { return isa == Isa::kAvxVnni || isa == Isa::kA
 constexpr bool is_for_quantised_only(Isa isa) { return isa == Isa::kSsse3 || has_vnni(isa); }
 
 enum class Operation : uint8_t {
-    kProject = 1,  ///< y = W x, for m rows of x
-    kQkv,          ///< q, k, v from one x, q and k rotated
-    kGateUp,       ///< h = silu(Wg x) * (Wu x)
-    kRmsNorm,      ///< y = x / rms(x) * weight
-    kAttention,    ///< softmax(q K / sqrt(head_size)) V for all heads
-    kArgmax,       ///< the index of the largest of n values
-    kSoftmax,      ///< n values become e^(x - max) / the sum of these, in place
-    kQuantise,     ///< n values become n / 32 Q8Groups
+    kProject = 1,    ///< y = W x, for m rows of x
+    kQkv,            ///< q, k, v from one x, q and k rotated
+    kGateUp,         ///< h = silu(Wg x) * (Wu x)
+    kRmsNorm,        ///< y = x / rms(x) * weight
+    kAttention,      ///< softmax(q K / sqrt(head_size)) V for all heads
+    kArgmax,         ///< the index of the largest of n values
+    kSoftmax,        ///< n values become e^(x - max) / the sum of these, in place
+    kQuantise,       ///< n values become n / 32 Q8Groups
+    kQuantiseWords,  ///< n values become n / 32 Q8WordGroups
 };
 
 /// What happens to a sum when it is complete.
@@ -84,6 +85,12 @@ constexpr uint64_t weight_bytes(const RoutineKey& key) {
 }
 static_assert(sizeof(RoutineKey) == 4 + 4 + 4 + 8 * 4, "no padding: a key is compared as bytes");
 
+/// Whether the routine's quantised input is Q8WordGroups: with several rows of x it pays to widen the weights, since pmaddwd
+/// then needs neither psignb nor pmaddubsw beside it, which run on the same ports.
+constexpr bool takes_words(const RoutineKey& key) {
+    return key.type == ElementType::kQ8_0 && key.m > 1 && has_vex(key.isa) && !has_vnni(key.isa);
+}
+
 /// How to make a routine. No field changes a bit of its results; zero means "the emitter chooses".
 struct Plan {
     uint8_t panels = 0;        ///< panels of 16 outputs at a time
@@ -101,9 +108,10 @@ static_assert(sizeof(Plan) == 8);
 // Pointers need no alignment beyond that of their elements; no byte outside the stated sizes is touched.
 
 struct ProjectArguments {
-    float* y;                   // (m, n)
-    const void* w;              // (n, k) in panels
-    const void* x;              // (m, k) floats, or where weights are quantised (m, k / 32) Q8Groups
+    float* y;       // (m, n)
+    const void* w;  // (n, k) in panels
+    const void*
+        x;  // (m, k) floats, or where weights are quantised (m, k / 32) Q8Groups or, takes_words(), Q8WordGroups
     uint64_t* index = nullptr;  // Epilogue::kArgmax: where the index of the largest output goes
 };
 struct QkvArguments {
@@ -141,8 +149,8 @@ struct SoftmaxArguments {
     float* values;  // (n)
 };
 struct QuantiseArguments {
-    Q8Group* groups;  // (n / 32)
-    const float* x;   // (n)
+    void* groups;    // (n / 32) Q8Groups or Q8WordGroups
+    const float* x;  // (n)
 };
 using Routine = void (*)(const void* arguments);
 
@@ -152,8 +160,8 @@ constexpr std::string_view name_of(Isa isa) {
     return kNames[static_cast<size_t>(isa)];
 }
 constexpr std::string_view name_of(Operation operation) {
-    constexpr std::string_view kNames[] = {"?",         "project", "qkv",     "gate_up", "rms_norm",
-                                           "attention", "argmax",  "softmax", "quantise"};
+    constexpr std::string_view kNames[] = {"?",         "project", "qkv",     "gate_up",  "rms_norm",
+                                           "attention", "argmax",  "softmax", "quantise", "quantise_words"};
     return kNames[static_cast<size_t>(operation)];
 }
 

@@ -57,7 +57,7 @@ Result<EmittedRoutine> emit(const RoutineKey& key, const Plan& plan, RoutineMake
     if (!can_emit(key)) return no_generator(key);
     EmittedRoutine routine;
     routine.key = key;
-    routine.plan = complete_plan(key, plan);
+    routine.plan = plan == Plan{} ? default_plan(key) : complete_plan(key, plan);
     static std::vector<uint8_t> room(kRoom);
     TRY(annotate(routine, room));
     constexpr int kTries = 5;

@@ -85,7 +85,7 @@ class Operands {
         if (!is_quantised(key.type)) return static_cast<const void*>(x);
         Buffer<uint8_t> groups =
             TRY(Buffer<uint8_t>::make(allocator(), count / kGroup * sizeof(Q8Group), "quantised input"));
-        quantise_input(reinterpret_cast<Q8Group*>(groups.data()), x, count);
+        quantise_input_for(key, groups.data(), x, count);
         buffers_.push_back(std::move(groups));
         return static_cast<const void*>(buffers_.back().data());
     }
@@ -110,7 +110,10 @@ class Operands {
     /// Any bytes are weights; the scales are chosen.
     void fill_panels(ElementType type, Buffer<uint8_t>& buffer) {
         const size_t panel = kPanelRows * row_bytes(type, kGroup);
-        for (size_t at = 0; at < buffer.size(); ++at) buffer[at] = static_cast<uint8_t>(random_());
+        for (size_t at = 0; at < buffer.size(); ++at) {
+            const auto byte = static_cast<uint8_t>(random_());
+            buffer[at] = byte == 0x80 ? 0 : byte;  // -128 is no value of Q8_0
+        }
         for (size_t at = 0; at < buffer.size(); at += panel) {
             for (size_t output = 0; output < kPanelRows; ++output) {
                 const uint16_t scale = f16_from_f32(uniform_(random_));
@@ -198,9 +201,9 @@ Result<void> Operands::fill(const RoutineKey& key) {
             flops = 4 * n;
             return {};
         case Operation::kQuantise:
-            arguments_.quantise = {
-                reinterpret_cast<Q8Group*>(TRY(floats(key.n / kGroup * sizeof(Q8Group) / sizeof(float)))),
-                TRY(floats(key.n))};
+        case Operation::kQuantiseWords:
+            arguments_.quantise = {TRY(floats(key.n / kGroup * sizeof(Q8Group) / sizeof(float))),
+                                   TRY(floats(key.n))};
             flops = 4 * n;
             return {};
     }

@@ -133,7 +133,7 @@ void routines(Report& report, const Settings& settings) {
                .num_kv_heads = 4};
     std::printf(" TinyLlama's routines\n");
     for (const RoutineKey& key : keys) {
-        const Plan plan = complete_plan(key, {});
+        const Plan plan = default_plan(key);
         size_t bytes = 0;
         Contest contest;
         for (RoutineMaker* maker : {&tiny_maker(), &asmjit_maker()}) {

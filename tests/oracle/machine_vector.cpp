@@ -158,6 +158,12 @@ int32_t multiply_bytes(uint32_t a, uint32_t b, unsigned word) {
 int32_t add_words(uint32_t a, uint32_t b, unsigned word) {
     return int32_t{part<int16_t>(a, word)} + int32_t{part<int16_t>(b, word)};
 }
+int32_t subtract_words(uint32_t a, uint32_t b, unsigned word) {
+    return int32_t{part<int16_t>(a, word)} - int32_t{part<int16_t>(b, word)};
+}
+int32_t larger_words(uint32_t a, uint32_t b, unsigned word) {
+    return std::max(part<int16_t>(a, word), part<int16_t>(b, word));
+}
 constexpr Binary kMultiplyWords = [](uint32_t a, uint32_t b) {
     uint32_t sum = 0;  // wraps where all four are -32768
     for (unsigned i = 0; i < 2; ++i)
@@ -242,6 +248,38 @@ constexpr Binary kPackBytes = [](uint32_t low, uint32_t high) {
     return result;
 };
 
+/// pshuflw (kHalf 0), pshufhw (1): four words of that half of each block of 16 bytes change places.
+template <unsigned kHalf>
+void shuffle_words(M& m, const I& i) {
+    const unsigned lanes = lanes_of(i);
+    const VectorValue a = m.vector(i, 1, lanes);
+    VectorValue result = a;
+    for (unsigned block = 2 * kHalf; block < lanes; block += 4) {
+        result.known &= ~(3u << block);
+        for (unsigned word = 0; word < 4; ++word) {
+            const unsigned from = i.immediate() >> (2 * word) & 3, to = block + word / 2;
+            const uint32_t value = part<uint16_t>(a.lanes[block + from / 2], from % 2);
+            if (word % 2 == 0) {
+                result.lanes[to] = value;
+                result.known |= (a.known >> (block + from / 2) & 1) << to;
+            } else {
+                result.lanes[to] |= value << 16;
+                if ((a.known >> (block + from / 2) & 1) == 0) result.known &= ~(1u << to);
+            }
+        }
+    }
+    m.set_vector(i, 0, result, lanes);
+}
+/// psllw by an immediate.
+void shift_words_left(M& m, const I& i) {
+    const unsigned lanes = lanes_of(i), bits = i.immediate();
+    VectorValue value = m.vector(i, first_source(i), lanes);
+    for (unsigned lane = 0; lane < lanes; ++lane) {
+        const uint32_t low = value.lanes[lane] & 0xFFFF, high = value.lanes[lane] >> 16;
+        value.lanes[lane] = bits > 15 ? 0 : (low << bits & 0xFFFF) | (high << bits & 0xFFFF) << 16;
+    }
+    m.set_vector(i, 0, value, lanes);
+}
 /// psrlw and psraw by an immediate.
 template <bool kSigned>
 void shift_words_right(M& m, const I& i) {
@@ -459,6 +497,11 @@ const std::map<ZydisMnemonic, Handler>& handlers() {
         LEGACY_AND_VEX(PCMPGTD, packed<kGreaterInteger>),
         LEGACY_AND_VEX(PSLLD, shift_left),
         LEGACY_AND_VEX(PSUBD, packed<kSubtractInteger>),
+        LEGACY_AND_VEX(PSUBW, packed<two_words<subtract_words>>),
+        LEGACY_AND_VEX(PMAXSW, packed<two_words<larger_words>>),
+        LEGACY_AND_VEX(PSHUFLW, shuffle_words<0>),
+        LEGACY_AND_VEX(PSHUFHW, shuffle_words<1>),
+        LEGACY_AND_VEX(PSLLW, shift_words_left),
         LEGACY_AND_VEX(PADDW, packed<two_words<add_words>>),
         LEGACY_AND_VEX(PMADDWD, packed<kMultiplyWords>),
         LEGACY_AND_VEX(PMADDUBSW, packed<two_words<multiply_bytes>>),

@@ -53,6 +53,7 @@ const std::vector<CaseKind>& all_kinds() {
                 add({Operation::kArgmax, numerics, isa, {}, {}});
                 add({Operation::kSoftmax, numerics, isa, {}, {}});
                 add({Operation::kQuantise, numerics, isa, {}, {}});
+                add({Operation::kQuantiseWords, numerics, isa, {}, {}});
             }
         }
         return found;
@@ -93,7 +94,8 @@ RoutineCase choose_case(x86::Chooser& choose, const CaseKind& kind, const CaseSi
         key.kv_n = kv_heads * key.head_size;
         key.n = key.kv_n * size(sizes.n < 4 * key.kv_n ? 2 : 4);
     }
-    if (kind.operation == Operation::kQuantise) key.n = static_cast<uint32_t>(kGroup) * size(6);
+    if (kind.operation == Operation::kQuantise || kind.operation == Operation::kQuantiseWords)
+        key.n = static_cast<uint32_t>(kGroup) * size(6);
     if (kind.operation == Operation::kRmsNorm) {
         const std::vector<float> eps = {1e-5f, 1e-6f, 0x1p-20f};
         key.eps = choose.pick(eps);

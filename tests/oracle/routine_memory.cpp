@@ -1,5 +1,6 @@
 #include "tests/oracle/routine_memory.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <cstring>
@@ -57,6 +58,7 @@ RoutineMemory::RoutineMemory(const RoutineCase& c) : case_(c), state_(c.seed | 1
             make_softmax();
             break;
         case Operation::kQuantise:
+        case Operation::kQuantiseWords:
             make_quantise();
             break;
     }
@@ -119,7 +121,7 @@ RoutineMemory::ProductInput RoutineMemory::product_input(size_t count, float sca
     std::vector<float> floats(count);
     for (float& value : floats) value = random_float(scale);
     Tensor& tensor = add("x", Tensor::Use::kInput, count / kGroup * sizeof(Q8Group));
-    quantise_input(reinterpret_cast<Q8Group*>(tensor.before.data()), floats.data(), count);
+    quantise_input_for(case_.key, tensor.before.data(), floats.data(), count);
     tensor.wanted = tensor.before;
     std::memcpy(tensor.memory->data(), tensor.before.data(), tensor.before.size());
     return {std::move(floats), tensor.memory->data()};
@@ -133,11 +135,13 @@ float* RoutineMemory::output(const char* name, size_t count, bool added_to) {
     tensor.wanted = tensor.before;
     return reinterpret_cast<float*>(tensor.memory->data());
 }
-/// Any bytes are weights, the extremes often among them; scales are small numbers, some of them subnormal, some zero.
+/// Any bytes (but -128 in Q8_0) are weights, the extremes often among them; scales are small numbers, some of them subnormal, some zero.
 void RoutineMemory::fill_quantised(std::vector<uint8_t>& bytes) {
     const size_t panel = kPanelRows * row_bytes(case_.key.type, kGroup);
     for (uint8_t& byte : bytes)
         byte = static_cast<uint8_t>(random() % 4 != 0 ? random() : 0x7F + random() % 3);
+    if (case_.key.type == ElementType::kQ8_0)
+        std::replace(bytes.begin(), bytes.end(), uint8_t{0x80}, uint8_t{0x81});
     for (size_t at = 0; at < bytes.size(); at += panel) {
         for (size_t output = 0; output < kPanelRows; ++output) {
             const uint16_t scale = f16_from_f32(random_float(random() % 50 ? 0.1f : 0x1p-16f));
@@ -283,8 +287,12 @@ void RoutineMemory::make_quantise() {
     tensors_.back().wanted = tensors_.back().before;
     std::memcpy(tensors_.back().memory->data(), changed, n * sizeof(float));
     const float* groups = output("groups", n / kGroup * sizeof(Q8Group) / sizeof(float));
-    quantise_input(reinterpret_cast<Q8Group*>(wanted(groups)), changed, n);
-    set_arguments(QuantiseArguments{const_cast<Q8Group*>(reinterpret_cast<const Q8Group*>(groups)), x});
+    if (case_.key.operation == Operation::kQuantiseWords) {
+        quantise_input(reinterpret_cast<Q8WordGroup*>(wanted(groups)), changed, n);
+    } else {
+        quantise_input(reinterpret_cast<Q8Group*>(wanted(groups)), changed, n);
+    }
+    set_arguments(QuantiseArguments{const_cast<float*>(groups), x});
 }
 uint64_t* RoutineMemory::output_index(uint32_t wanted_index) {
     auto* index = reinterpret_cast<uint64_t*>(output("index", sizeof(uint64_t) / sizeof(float)));

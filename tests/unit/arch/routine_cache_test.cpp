@@ -286,7 +286,7 @@ TEST_F(RoutineCacheTest, AnIsaForQuantisedWeightsThatAProbeRejectsIsGivenUp) {
     RoutineCache& cache = open(lenient_);
     Operators& reference = *reference_operators(NumericClass::kMulAdd, {}).value();
     RoutineOperators operators(cache, reference, RoutineIsas(Isa::kSse2, Isa::kSsse3), allocator_);
-    const Q8Panel weights[3] = {{{0x3C00, 0x4000}, {{{1, 2, 3, 4}, {-128, 127}}}}, {}, {}};
+    const Q8Panel weights[3] = {{{0x3C00, 0x4000}, {{{1, 2, 3, 4}, {-127, 127}}}}, {}, {}};
     const std::vector<float> x(kGroup, 0.5f);
     for (uint32_t rows = 16; rows <= 48; rows += 16) {
         const TensorView w{weights, rows, kGroup, ElementType::kQ8_0, Layout::kPanels16};

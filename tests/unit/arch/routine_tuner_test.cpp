@@ -174,7 +174,7 @@ TEST_F(RoutineTunerTest, WhatWasLearnedIsTheBestKnownPlanOfTheNextBoot) {
     EXPECT_EQ(entry().state, RoutineCache::Entry::State::kInstalled);
     EXPECT_EQ(entry().plan.panels, maker_.cheap_panels);
     cache_.set_plan_source(nullptr);
-    EXPECT_EQ(cache_.best_plan(key_).panels, complete_plan(key_, {}).panels);
+    EXPECT_EQ(cache_.best_plan(key_).panels, default_plan(key_).panels);
 }
 
 TEST_F(RoutineTunerTest, APlanWhoseRoutineIsWrongIsRejectedAndNeverInstalled) {

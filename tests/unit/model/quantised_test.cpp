@@ -386,6 +386,18 @@ TEST(QuantisedFiles, LoadOnlyWhenTheirSizesFit) {
     EXPECT_THAT(error_of([](wllm::TensorEntry& t) { t.size -= 64; }), HasSubstr("size is"));
 }
 
+// Routines move an input's sign to the weight, and -128 has no negative.
+TEST(QuantisedFiles, RefuseTheLowestByte) {
+    StdAllocator allocator;
+    Image image = image_of(MadeUpModel(quantisable_config()), small_vocabulary(), ElementType::kQ8_0);
+    const uint64_t place = image.tensor(2).offset + sizeof(Q8Panel::scales) + 5;
+    image[place] = 0x80;
+    reseal(image);
+    const auto loaded = load_weights(image.bytes(), allocator);
+    ASSERT_FALSE(loaded.ok());
+    EXPECT_THAT(std::string(loaded.error().message.view()), HasSubstr("holds -128"));
+}
+
 TEST(QuantisedFiles, OverridesThatMakeNoSenseAreRefused) {
     const auto error_of = [](std::string_view text) {
         const auto parsed = parse_override(text);
