@@ -1,5 +1,8 @@
 #include "arch/routine_engine.h"
 
+#include <algorithm>
+
+#include "arch/routine_trial.h"
 #include "emitter/routine_emitter.h"
 #include "model/reference.h"
 
@@ -121,6 +124,7 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
 void RoutineEngine::prepare(Session& session) {
     if (!cache_) return;
     const uint64_t began = platform_->clock().now_ns();
+    choose_byte_products(session);
     Maker maker(*cache_, *operators_);
     const Isa quantised = operators_->isas().quantised;
     show_calls(session, 1, maker);
@@ -128,6 +132,41 @@ void RoutineEngine::prepare(Session& session) {
     LogRecord(platform_->log(), "prepared")
         .field("routines", cache_->counts().compiled)
         .field("ms", TokenTiming{1, platform_->clock().now_ns() - began}.milliseconds());
+}
+
+void RoutineEngine::choose_byte_products(Session& session) {
+    const TensorView& w = session.weights().layers[0].query;
+    if (w.type != ElementType::kQ8_0 || operators_->isas().quantised != Isa::kAvx2) return;
+    const std::optional<uint64_t> bytes = time_one_panel(w, Isa::kAvx2),
+                                  words = time_one_panel(w, Isa::kAvx2Words);
+    if (!bytes || !words) return;
+    LogRecord(platform_->log(), "byte_products").field("bytes_ns", *bytes).field("words_ns", *words);
+    // By a quarter, or not at all: what is made shall not depend on a moment's noise.
+    if (*words * 5 < *bytes * 4) operators_->use_for_quantised(Isa::kAvx2Words);
+}
+
+std::optional<uint64_t> RoutineEngine::time_one_panel(const TensorView& w, Isa isa) {
+    const RoutineKey key = {.operation = Operation::kProject,
+                            .numerics = operators_->numeric_class(),
+                            .isa = isa,
+                            .type = w.type,
+                            .layout = w.layout,
+                            .n = kPanelRows,
+                            .k = w.columns};
+    Result<ScratchCall> call = ScratchCall::make(key, platform_->allocator());
+    if (!call) return {};
+    const WeightSet weights[] = {{{w.data}}};
+    Result<RoutineCache::Candidate> made =
+        cache_->make_candidate(key, default_plan(key), call.value().arguments(weights[0]));
+    if (!made) return {};
+    constexpr int kRounds = 5;
+    constexpr uint64_t kCalls = 4;
+    uint64_t least = UINT64_MAX;
+    for (int round = 0; round < kRounds; ++round) {
+        least = std::min(least, call.value().time(made.value().code, weights, 0, kCalls, platform_->clock()));
+    }
+    cache_->discard(made.value());
+    return least / kCalls;
 }
 
 void RoutineEngine::meet_shapes(Session& session) {

@@ -46,6 +46,10 @@ class RoutineEngine {
     Result<void> make_room(Platform& platform);
     /// The reference, or routines over it.
     Result<Operators*> choose(Platform& platform, const Options& options);
+    /// Q8_0 on AVX2: products of bytes, or of words where they are much quicker. By the model's first weights and the clock.
+    void choose_byte_products(Session& session);
+    /// Nanoseconds of a routine for the first 16 outputs of w; nothing if it cannot be had.
+    std::optional<uint64_t> time_one_panel(const TensorView& w, Isa isa);
     Operators* share_reference(Operators& reference, Workers* workers);
 
     /// Shows the calls of a block of `rows` tokens to `visitor`, as operators_ would share them out.

@@ -50,6 +50,8 @@ class RoutineOperators final : public Operators {
     }
 
     RoutineIsas isas() const { return isas_; }
+    /// From now on quantised weights are for `isa`, as wide as before.
+    void use_for_quantised(Isa isa) { isas_.quantised = isa; }
     /// A routine of the key was rejected: instructions that a hypervisor announces and gets wrong, say, are for quantised
     /// weights only and not used from now on.
     void was_rejected(const RoutineKey& key) {

@@ -115,6 +115,7 @@ bool runs_on(const CpuFeatures& cpu, Isa isa, NumericClass numerics) {
         case Isa::kSsse3:
             return cpu.ssse3 && numerics == NumericClass::kMulAdd;
         case Isa::kAvx2:
+        case Isa::kAvx2Words:
             return cpu.avx2 && cpu.f16c;
         case Isa::kAvxVnni:
             return cpu.avx2 && cpu.f16c && cpu.avx_vnni;

@@ -142,7 +142,6 @@ set_option() { # NAME VALUE
         --cache-type) want_one_of "$name" "$value" f32 f16 && to_kernel cache-type "$value" ;;
         --isa)
             want_one_of "$name" "$value" auto scalar sse2 ssse3 avx2 avx512
-            [[ $value != ssse3 ]] || not_in_this_build "$name" "$value" "give sse2"
             to_kernel isa "$value"
             ;;
         --jit) want_one_of "$name" "$value" on off && to_kernel jit "$value" ;;

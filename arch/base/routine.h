@@ -14,16 +14,19 @@
 
 namespace bareflow {
 
-/// The vector instructions that a routine may use. Ordered by the encodings: legacy, VEX, EVEX. SSSE3 and the two with
-/// VNNI are for quantised weights alone, and differ from the one before them only there.
-enum class Isa : uint8_t { kScalar = 0, kSse2, kSsse3, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni };
-constexpr Isa kIsas[] = {Isa::kScalar,  Isa::kSse2,   Isa::kSsse3,     Isa::kAvx2,
-                         Isa::kAvxVnni, Isa::kAvx512, Isa::kAvx512Vnni};
+/// The vector instructions that a routine may use. Ordered by the encodings: legacy, VEX, EVEX. SSSE3, words and the two
+/// with VNNI are for quantised weights alone, and differ from the one before them only there. kAvx2Words is AVX2 without
+/// pmaddubsw and psignb: a processor has them in one or two cycles, an emulator in 50 and 100.
+enum class Isa : uint8_t { kScalar = 0, kSse2, kSsse3, kAvx2, kAvx2Words, kAvxVnni, kAvx512, kAvx512Vnni };
+constexpr Isa kIsas[] = {Isa::kScalar,    Isa::kSse2,    Isa::kSsse3,  Isa::kAvx2,
+                         Isa::kAvx2Words, Isa::kAvxVnni, Isa::kAvx512, Isa::kAvx512Vnni};
 constexpr bool has_vex(Isa isa) { return isa >= Isa::kAvx2; }
 constexpr bool has_evex(Isa isa) { return isa >= Isa::kAvx512; }
 /// vpdpbusd: dots of bytes in one instruction.
 constexpr bool has_vnni(Isa isa) { return isa == Isa::kAvxVnni || isa == Isa::kAvx512Vnni; }
-constexpr bool is_for_quantised_only(Isa isa) { return isa == Isa::kSsse3 || has_vnni(isa); }
+constexpr bool is_for_quantised_only(Isa isa) {
+    return isa == Isa::kSsse3 || isa == Isa::kAvx2Words || has_vnni(isa);
+}
 
 enum class Operation : uint8_t {
     kProject = 1,    ///< y = W x, for m rows of x
@@ -88,7 +91,8 @@ static_assert(sizeof(RoutineKey) == 4 + 4 + 4 + 8 * 4, "no padding: a key is com
 /// Whether the routine's quantised input is Q8WordGroups: with several rows of x it pays to widen the weights, since pmaddwd
 /// then needs neither psignb nor pmaddubsw beside it, which run on the same ports.
 constexpr bool takes_words(const RoutineKey& key) {
-    return key.type == ElementType::kQ8_0 && key.m > 1 && has_vex(key.isa) && !has_vnni(key.isa);
+    if (key.type != ElementType::kQ8_0 || !has_vex(key.isa) || has_vnni(key.isa)) return false;
+    return key.m > 1 || key.isa == Isa::kAvx2Words;
 }
 
 /// How to make a routine. No field changes a bit of its results; zero means "the emitter chooses".
@@ -155,8 +159,8 @@ struct QuantiseArguments {
 using Routine = void (*)(const void* arguments);
 
 constexpr std::string_view name_of(Isa isa) {
-    constexpr std::string_view kNames[] = {"scalar",  "sse2",   "ssse3",     "avx2",
-                                           "avxvnni", "avx512", "avx512vnni"};
+    constexpr std::string_view kNames[] = {"scalar",    "sse2",    "ssse3",  "avx2",
+                                           "avx2words", "avxvnni", "avx512", "avx512vnni"};
     return kNames[static_cast<size_t>(isa)];
 }
 constexpr std::string_view name_of(Operation operation) {

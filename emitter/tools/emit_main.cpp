@@ -44,7 +44,7 @@ void declare(CLI::App& app, Arguments& arguments) {
     app.add_option("--isa", arguments.isa,
                    "for this ISA instead of the key's, which need not be this machine's")
         ->check(CLI::IsMember({"sse2", "avx2", "avx512"}))
-        ->option_text("sse2|ssse3|avx2|avxvnni|avx512|avx512vnni");
+        ->option_text("sse2|ssse3|avx2|avx2words|avxvnni|avx512|avx512vnni");
     app.add_option("--numerics", arguments.numerics, "in this class instead of the key's")
         ->check(CLI::IsMember({"fma", "muladd"}))
         ->option_text("fma|muladd");
