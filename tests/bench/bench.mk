@@ -37,6 +37,6 @@ deps-peer-packages:
 $(PEERS_FOLDER)/node_modules/.package-lock.json: | deps-peers
 	@mkdir -p $(PEERS_FOLDER)
 	$(call say,NPM,$@)
-	$(Q)npm install --prefix $(PEERS_FOLDER) --omit=optional --ignore-scripts --no-audit --no-fund --silent $(NODE_LLAMA)
+	$(Q)npm install --prefix $(PEERS_FOLDER) --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error $(NODE_LLAMA)
 bench-peers: bareflow-bench $(PEERS_FOLDER)/node_modules/.package-lock.json
 	$(Q)node tests/bench/peers.mjs $(PEERS_FOLDER)/node_modules $(BUILD)/host/bareflow-bench $(PEERS_FOLDER) $(PEERS)

@@ -108,6 +108,7 @@ int main(int argc, char** argv) {
     const Settings& settings = arguments.settings;
     given_cores();  // before this thread is kept on one
     if (arguments.turns || !arguments.gguf.empty()) return run_for_peers(arguments);
+    for (const std::string& model : settings.models) choices_of(model);  // wrong ones are told now
     const std::string cpu(bareflow::cpu_brand(bareflow::HostCpuid()).view());
     std::printf("bareflow-bench %s on %s, %zu cores, %u rounds of %.1f ms\n",
                 std::string(bareflow::kVersion).c_str(), cpu.c_str(), given_cores().size(), settings.rounds,

@@ -12,6 +12,11 @@ import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
+const oldestNode = 20; // node-llama-cpp 3's
+if (Number(process.versions.node.split('.')[0]) < oldestNode) {
+  console.error(`peers.mjs: node-llama-cpp needs Node.js ${oldestNode}, this is ${process.versions.node}; install a newer one`);
+  process.exit(1);
+}
 const { values: options, positionals } = parseArgs({
   options: {
     rounds: { type: 'string', default: '7' },
