@@ -224,7 +224,7 @@ size-report: $(BUILD)/bareflow.elf
 
 # ---------------------------------------------------------------- set-up and help
 .PHONY: deps deps-run deps-test deps-check deps-fuzz help clean
-deps: deps-run deps-test deps-check deps-fuzz deps-bench deps-emit
+deps: deps-run deps-test deps-check deps-fuzz deps-bench deps-peers deps-emit
 deps-run:
 	$(call install,$(RUN_PACKAGES))
 deps-test:
@@ -259,6 +259,7 @@ help:
 	@echo 'make fuzz         libFuzzer on assemblers and routines; FUZZ_SECONDS=60 (make deps-fuzz first)'
 	@echo 'make check        format, layering, shell scripts'
 	@echo 'make bench        boot time, and bareflow-bench: routines beside limits, hand-written code, other libraries'
+	@echo 'make bench-peers  bareflow-bench in turns with llama.cpp from npm, on made-up TinyLlama weights'
 	@echo 'make bench-boot   time from the start of QEMU to the first token'
 	@echo 'make size-report  what takes how many bytes in the kernel'
 	@echo 'make deps         install every Debian package that any of these needs'

@@ -11,7 +11,7 @@ $(call bench_objects,yardsticks_scalar): EXTRA_FLAGS := -O2 -fno-tree-vectorize
 $(call bench_objects,yardsticks_avx2): EXTRA_FLAGS := -O3 -mavx2 -mfma
 $(call bench_objects,peers): EXTRA_FLAGS := -O3 -march=native -fopenmp -isystem /usr/include/eigen3
 
-.PHONY: bareflow-bench bench deps-bench
+.PHONY: bareflow-bench bench bench-peers deps-bench deps-peers
 deps-bench:
 	$(call install,$(RUN_PACKAGES) $(BENCH_PACKAGES))
 bareflow-bench: deps-bench
@@ -22,3 +22,21 @@ bench: bareflow-bench
 $(BUILD)/host/bareflow-bench: $(BENCH_OBJECTS) $(TOOL_OBJECTS) $(HOST_OBJECTS) $(PORTABLE_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lxsmm -lxsmmnoblas -ldnnl -ldl -lgomp -lpthread -lm -o $@
+
+# llama.cpp as npm's prebuilt node-llama-cpp, in turns with ours; the weights are made up, nothing is downloaded but the
+# package. PEERS='--rounds 3 q4_0' for less.
+PEER_PACKAGES := nodejs npm
+PEERS_FOLDER := $(BUILD)/peers
+NODE_LLAMA := node-llama-cpp@3 @node-llama-cpp/linux-x64@3
+PEERS :=
+deps-peers:
+	$(Q)command -v node npm >/dev/null || $(MAKE) deps-peer-packages
+.PHONY: deps-peer-packages
+deps-peer-packages:
+	$(call install,$(PEER_PACKAGES))
+$(PEERS_FOLDER)/node_modules/.package-lock.json: | deps-peers
+	@mkdir -p $(PEERS_FOLDER)
+	$(call say,NPM,$@)
+	$(Q)npm install --prefix $(PEERS_FOLDER) --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error $(NODE_LLAMA)
+bench-peers: bareflow-bench $(PEERS_FOLDER)/node_modules/.package-lock.json
+	$(Q)node tests/bench/peers.mjs $(PEERS_FOLDER)/node_modules $(BUILD)/host/bareflow-bench $(PEERS_FOLDER) $(PEERS)

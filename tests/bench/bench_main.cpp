@@ -9,6 +9,7 @@
 
 #include "arch/base/version.h"
 #include "arch/host/host_platform.h"
+#include "tests/bench/bench_turns.h"
 #include "tests/bench/cores.h"
 #include "tests/bench/emitted.h"
 #include "tests/bench/report.h"
@@ -27,7 +28,8 @@ constexpr struct {
 struct Arguments {
     Settings settings;
     std::vector<std::string> sections;
-    std::string json, compare, svg;
+    std::string json, compare, svg, gguf;
+    bool turns = false;
 };
 
 void declare(CLI::App& app, Arguments& arguments) {
@@ -56,6 +58,11 @@ void declare(CLI::App& app, Arguments& arguments) {
                    "compare with the --json file of an earlier run; status 1 if something became worse")
         ->check(CLI::ExistingFile);
     app.add_option("--svg", arguments.svg, "draw a roofline plot into this file");
+    auto* gguf = app.add_option("--gguf", arguments.gguf,
+                                "no figures: write the synthetic --model SHAPE:TYPE as llama.cpp reads it");
+    app.add_flag("--turns", arguments.turns,
+                 "no figures of its own: time --model as standard input asks (tests/bench/peers.mjs)")
+        ->excludes(gguf);
 }
 
 nlohmann::json machine_json(const std::string& cpu, const nlohmann::json& sections) {
@@ -70,6 +77,17 @@ void write_json(const std::string& path, const nlohmann::json& all) {
     std::ofstream file(path);
     file << all.dump(2) << '\n';
     if (!file.flush()) give_up("could not write " + path + "; is the folder there, and writable?");
+}
+
+int run_for_peers(const Arguments& arguments) {
+    const std::vector<std::string>& models = arguments.settings.models;
+    if (models.size() != 1 || choices_of(models[0]).size() != 1) {
+        std::fputs("bareflow-bench: --gguf and --turns want one --model SHAPE:TYPE\n", stderr);
+        return 2;
+    }
+    const ModelChoice choice = choices_of(models[0])[0];
+    arguments.turns ? take_turns(choice) : write_gguf(choice, arguments.gguf);
+    return 0;
 }
 
 }  // namespace
@@ -89,6 +107,8 @@ int main(int argc, char** argv) {
     }
     const Settings& settings = arguments.settings;
     given_cores();  // before this thread is kept on one
+    if (arguments.turns || !arguments.gguf.empty()) return run_for_peers(arguments);
+    for (const std::string& model : settings.models) choices_of(model);  // wrong ones are told now
     const std::string cpu(bareflow::cpu_brand(bareflow::HostCpuid()).view());
     std::printf("bareflow-bench %s on %s, %zu cores, %u rounds of %.1f ms\n",
                 std::string(bareflow::kVersion).c_str(), cpu.c_str(), given_cores().size(), settings.rounds,

@@ -174,6 +174,7 @@ void ModelBench::prompts() {
         const size_t peak = quantised ? runner->dots : runner->fma;
         const double peak_operations =
             kTurns * runner->team.count() * (quantised ? dots.operations_a_turn() : fma.flops_a_turn());
+        if (runner->team.count() > 1) std::printf("   %s\n", placement_text().c_str());
         for (size_t i = 0; i < std::size(kPrompts); ++i) {
             const uint32_t tokens = std::min(kPrompts[i], runner->model.context());
             const std::string what = runner->team.name() + ", prompt of " + std::to_string(tokens);

@@ -43,6 +43,16 @@ void RunningModel::prompt(uint32_t tokens) {
     }
 }
 
+std::vector<uint32_t> RunningModel::continuation(std::span<const uint32_t> prompt, uint32_t count) {
+    std::vector<uint32_t> tokens(prompt.begin(), prompt.end());
+    for (uint32_t position = 0; tokens.size() < prompt.size() + count; ++position) {
+        const Logits logits = transformer_->model_forward(tokens[position], position);
+        if (position + 1 == tokens.size()) tokens.push_back(logits.best);
+    }
+    tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(prompt.size()));
+    return tokens;
+}
+
 /// The importer writes tensors in the order in which a token meets them, so that they are one stretch of memory.
 ByteSpan RunningModel::read_by_a_token() const {
     const auto* first = static_cast<const uint8_t*>(

@@ -3,7 +3,9 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "arch/host/host_platform.h"
 #include "arch/routine_engine.h"
@@ -30,6 +32,9 @@ class RunningModel {
     void next_token(const SamplingOptions& sampling);
     /// A prompt of `tokens`, without the head.
     void prompt(uint32_t tokens);
+
+    /// The `count` most likely tokens after `prompt`, from an empty context.
+    std::vector<uint32_t> continuation(std::span<const uint32_t> prompt, uint32_t count);
 
     const Weights& weights() const { return weights_; }
     uint32_t context() const { return transformer_->context(); }
