@@ -88,7 +88,7 @@ def test_every_path_gives_the_same_story_within_a_numeric_class(machine, host, o
     assert booted.status == 0
     assert booted.output == host.run(*story, "--isa", "scalar").output
     assert booted.output == host.run(*story, *options).output
-    assert booted.record("path") == {**path, "numerics": "muladd"}
+    assert booted.record("path").items() >= {**path, "numerics": "muladd"}.items()
 
 
 @pytest.mark.parametrize(
