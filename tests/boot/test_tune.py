@@ -51,7 +51,7 @@ def test_tune_in_the_chat_shows_its_table_and_what_other_numbers_would_bring(mac
         terminal.expect(r"\n> ", 30)
         terminal.type("/tune\r")
         terminal.expect(r"\[#{30}\] (\d+) of \1 plans, [\d.]+ s", 60)
-        terminal.expect(r"project_1x1024x128_argmax_q8_0_fma_avx2 +\d+ tried +-?[\d.]+%", 10)
+        terminal.expect(r"project_1x1024x128_argmax_q8_0_fma_avx2(?:words)? +\d+ tried +-?[\d.]+%", 10)
         terminal.expect(r"muladd beats fma with f32: [\d.]+ times as fast, by --numerics muladd", 30)
         terminal.expect(r"integers beat floats with q8_0: [\d.]+ times as fast", 10)
         terminal.expect(r"\n> ", 10)
