@@ -76,12 +76,15 @@ void failed_assertion() { ASSERT(opaque(1) == 2); }
 /// A fault inside emitted code: RMSNorm with a null input, after it has passed its probe.
 constinit Platform* routine_platform = nullptr;
 void fault_in_routine() {
-    constexpr size_t kSize = 64;
+    constexpr size_t kSize = 1024;
     static float x[kSize], y[kSize], weight[kSize];
     RoutineEngine engine;
     Options options;
+    options.numerics =
+        NumericsChoice::kMulAdd;  // an emulator's fma is slower than the reference's, and would be left alone
     Operators* operators = engine.start(*routine_platform, options).take();
-    operators->rms_norm(y, x, weight, kSize, 1e-5f);
+    for (uint64_t call = 0; call < RoutineCache::kHotCalls; ++call)
+        operators->rms_norm(y, x, weight, kSize, 1e-5f);
     operators->rms_norm(y, opaque<float*>(nullptr), weight, kSize, 1e-5f);
 }
 

@@ -208,7 +208,7 @@ def test_the_machine_dumps_the_bytes_that_the_tool_emits(machine, tmp_path):
     command = machine.command(["-n", "3", "--temp", "0", "--seed", "1"], timeout=120)[0]
     with Terminal(command) as chat:
         chat.expect(r"\n> ", 30)
-        assert "0 routines installed" in dump(chat)
+        assert re.search(r"\n[1-9]\d* routines installed", dump(chat)), "the model's own, made at boot"
         chat.type("A cat\r")
         chat.expect(r"\n> ", 60)
         installed = re.findall(r"(?m)^ *(\d+) bytes  (\w+)$", dump(chat))

@@ -19,7 +19,6 @@ WRONG_OPTIONS = {
     "range": (["--top-p", "1.5"], "from 0 to 1"),
     "not-a-fraction": (["--temp=warm"], "--temp"),
     "enumeration": (["--firmware", "coreboot"], "bios uefi"),
-    "isa-not-yet": (["--isa", "ssse3"], "not in this build"),
     "assembler": (["--assembler", "nasm"], "asmjit tiny"),
     "cache-type": (["--cache-type", "q8_0"], "f32 f16"),
     "disk-not-yet": (["--disk", "x.img"], "not in this build"),

@@ -81,3 +81,12 @@ def test_it_tunes_while_nobody_types_and_then_sleeps(host):
         terminal.type("/quit\r")
         assert terminal.wait() == 0
     assert 0 < float(records(host.log, "tune")[0]["ms"]) < 600
+
+
+def test_an_emulator_multiplies_words(machine):
+    booted = machine.boot(*STORY)
+    times = booted.record("byte_products")
+    quicker_by_words = int(times["words_ns"]) < int(times["bytes_ns"])
+    assert quicker_by_words or booted.record("launcher")["accel"] != "tcg"
+    hottest = booted.records("profile")[0]
+    assert hottest["type"] == "q8_0"

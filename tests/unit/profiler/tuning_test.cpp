@@ -56,7 +56,8 @@ TEST(PlanSpace, HasTheBestProspectsFirstAndNoneThatIsHopeless) {
         }
     }
     // In L1 two sums of one panel wait for each other, and half the width is twice the instructions.
-    for (const Plan& plan : PlanSpace(key_of(kKeys[0]), 16 * 1024, kMachine).plans()) {
+    const PlanSpace in_l1(key_of(kKeys[0]), 16 * 1024, kMachine);
+    for (const Plan& plan : in_l1.plans()) {
         EXPECT_GT(plan.panels, 1);
         EXPECT_EQ(plan.vector_bytes, 32);
     }
@@ -78,8 +79,8 @@ TEST(PlanSpace, KeepsABlockThatIsReadAgainInHalfOfL2) {
     const RoutineKey key = key_of("project_64x2048x2048_f32_fma_avx512");  // a panel: 128 KiB
     const auto widest = [&] {
         unsigned panels = 0;
-        for (const Plan& plan : PlanSpace(key, kLarge, machine).plans())
-            panels = std::max<unsigned>(panels, plan.panels);
+        const PlanSpace space(key, kLarge, machine);
+        for (const Plan& plan : space.plans()) panels = std::max<unsigned>(panels, plan.panels);
         return panels;
     };
     EXPECT_EQ(widest(), 1u);
