@@ -25,6 +25,14 @@ constexpr unsigned balanced(unsigned total, unsigned largest) {
     return (total + blocks - 1) / blocks;
 }
 
+/// Brings the next `lines` cache lines from `ahead` on into the L2 cache, and moves it behind them.
+template <typename A>
+void emit_fetch_ahead(A& a, x86::Gp ahead, unsigned lines) {
+    constexpr int64_t kLine = 64;
+    for (unsigned line = 0; line < lines; ++line) a.prefetcht1(x86::ptr(ahead, line * kLine));
+    if (lines != 0) a.add(ahead, static_cast<int32_t>(lines * kLine));
+}
+
 template <typename A>
 class PanelSums {
  public:
@@ -120,14 +128,8 @@ class PanelSums {
                 }
             }
         }
-        if (in_loop && lines_ahead_ != 0) {
-            constexpr int64_t kLine = 64;
-            for (unsigned source = 0; source < block.sources; ++source) {
-                for (unsigned line = 0; line < lines_ahead_; ++line)
-                    a_.prefetcht1(x86::ptr(kAhead[source], line * kLine));
-                a_.add(kAhead[source], static_cast<int32_t>(lines_ahead_ * kLine));
-            }
-        }
+        for (unsigned source = 0; in_loop && source < block.sources; ++source)
+            emit_fetch_ahead(a_, kAhead[source], lines_ahead_);
         steps_from(block, 0, count);
     }
     void steps_from(const BlockShape& block, unsigned first, unsigned count) {

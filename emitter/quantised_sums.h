@@ -174,9 +174,7 @@ class QuantisedSums {
                 for (int64_t at = 0; at < unrolled() * group_bytes(); at += kLine)
                     a_.prefetcht0(x86::ptr(kWeights[source], panel * panel_bytes() + prefetch_ + at));
             }
-            for (unsigned line = 0; line < lines_ahead; ++line)
-                a_.prefetcht1(x86::ptr(kAhead[source], line * kLine));
-            if (lines_ahead != 0) a_.add(kAhead[source], static_cast<int32_t>(lines_ahead * kLine));
+            emit_fetch_ahead(a_, kAhead[source], lines_ahead);
         }
     }
     void advance(const BlockShape& block, int64_t groups) {
