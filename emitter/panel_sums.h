@@ -30,7 +30,7 @@ template <typename A>
 void emit_fetch_ahead(A& a, x86::Gp ahead, unsigned lines) {
     constexpr int64_t kLine = 64;
     for (unsigned line = 0; line < lines; ++line) a.prefetcht1(x86::ptr(ahead, line * kLine));
-    if (lines != 0) a.add(ahead, static_cast<int32_t>(lines * kLine));
+    a.add(ahead, static_cast<int32_t>(lines * kLine));
 }
 
 template <typename A>
@@ -39,7 +39,7 @@ class PanelSums {
     /// Pointers of the loop, by role; rcx counts.
     static constexpr x86::Gp kInput = x86::rdx, kCounter = x86::rcx;
     static constexpr x86::Gp kWeights[3] = {x86::rsi, x86::r9, x86::r10};
-    /// Where the next block's weights are fetched from, for emit() with `lines_ahead`.
+    /// Where the next block's weights are fetched from, for emit() with `lines_ahead`: of two sources at most.
     static constexpr x86::Gp kAhead[2] = {x86::r11, x86::rbx};
 
     PanelSums(VectorCode<A>& code, ConstantPool<A>& pool, const RoutineKey& key, const Plan& plan)
@@ -128,7 +128,7 @@ class PanelSums {
                 }
             }
         }
-        for (unsigned source = 0; in_loop && source < block.sources; ++source)
+        for (unsigned source = 0; in_loop && lines_ahead_ != 0 && source < block.sources; ++source)
             emit_fetch_ahead(a_, kAhead[source], lines_ahead_);
         steps_from(block, 0, count);
     }

@@ -174,7 +174,7 @@ class QuantisedSums {
                 for (int64_t at = 0; at < unrolled() * group_bytes(); at += kLine)
                     a_.prefetcht0(x86::ptr(kWeights[source], panel * panel_bytes() + prefetch_ + at));
             }
-            emit_fetch_ahead(a_, kAhead[source], lines_ahead);
+            if (lines_ahead != 0) emit_fetch_ahead(a_, kAhead[source], lines_ahead);
         }
     }
     void advance(const BlockShape& block, int64_t groups) {
