@@ -17,9 +17,11 @@ MAY_SEE = {
     "emitter": ["arch/base", "mm"],
     "model": ["arch/base"],
     "profiler": ["arch/base"],
-    "persist": ["arch/base"],
-    "arch/x86_64": ["arch/base", "arch/platform.h", "mm"],
-    "arch/host": ["arch/base", "arch/platform.h", "mm"],
+    "persist": ["arch/base", "persist/block_device.h", "persist/fixed_file.h"],
+    "persist/block_device.h": ["arch/base"],
+    "persist/fixed_file.h": ["arch/base"],
+    "arch/x86_64": ["arch/base", "arch/platform.h", "mm", "persist/block_device.h"],
+    "arch/host": ["arch/base", "arch/platform.h", "mm", "persist/block_device.h"],
 }
 # The mains put everything together; tools and tests may look anywhere.
 SEE_EVERYTHING = [r"arch/(x86_64|host)/main\.cpp", r"arch/(boot_main|routine_\w+|profile\w+)\.(h|cpp)", r".*/tools/.*", r"tests/.*", r"iso/.*"]
