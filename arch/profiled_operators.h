@@ -14,7 +14,9 @@ class ProfiledOperators final : public Operators {
     NumericClass numeric_class() const override { return operators_.numeric_class(); }
     void enter(Phase phase) override { profiler_.enter(phase); }
     void embed(float* row, const TensorView& table, uint32_t token) override {
-        profiler_.token_begins();  // every token begins with its embedding: one row copied, not worth timing
+        // A pass begins with the embeddings of its tokens: rows copied, not worth timing.
+        if (!embedding_) profiler_.pass_begins();
+        embedding_ = true;
         operators_.embed(row, table, token);
     }
     void rms_norm(float* y, const float* x, const float* weight, size_t n, float eps) override {
@@ -79,6 +81,7 @@ class ProfiledOperators final : public Operators {
     class Call {
      public:
         Call(ProfiledOperators& self, const ProfiledShape& shape) : profiler_(self.profiler_) {
+            self.embedding_ = false;
             profiler_.matmul_profile_begin(shape);
         }
         Call(ProfiledOperators& self, Operation operation, const TensorView& w, size_t rows = 1)
@@ -94,6 +97,7 @@ class ProfiledOperators final : public Operators {
 
     Operators& operators_;
     Profiler& profiler_;
+    bool embedding_ = false;  ///< the last call was embed()
 };
 
 }  // namespace bareflow

@@ -41,12 +41,12 @@ class Profiler {
     /// What follows belongs to `phase`.
     void enter(Phase phase) {
         phase_ = phase;
-        tokens_ = 0;
+        passes_ = 0;
     }
-    /// A token begins: the first ones of a phase are timed, then one in kTimedOneIn.
-    void token_begins() {
-        timing_ = tokens_ < kTimedAtFirst || tokens_ % kTimedOneIn == 0;
-        ++tokens_;
+    /// A token begins, or a block of a prompt: the first ones of a phase are timed, then one in kTimedOneIn.
+    void pass_begins() {
+        timing_ = passes_ < kTimedAtFirst || passes_ % kTimedOneIn == 0;
+        ++passes_;
     }
     /// Everything up to matmul_profile_end() is a call of `shape`. Not nested.
     void matmul_profile_begin(const ProfiledShape& shape);
@@ -79,7 +79,7 @@ class Profiler {
 
     Buffer<Slot> table_;
     Phase phase_ = Phase::kPrompt;
-    uint32_t tokens_ = 0;
+    uint32_t passes_ = 0;
     bool timing_ = true;
     Slot* current_ = nullptr;
     uint64_t began_ = 0;

@@ -14,7 +14,7 @@ void bench_profiler(Report& report, const Settings& settings) {
     report.section("profiler", "one begin and one end, by themselves, among the shapes of a model");
     StdAllocator allocator;
     Profiler timing = Profiler::make(allocator).take(), counting = Profiler::make(allocator).take();
-    for (uint32_t token = 0; token <= Profiler::kTimedAtFirst + 1; ++token) counting.token_begins();
+    for (uint32_t token = 0; token <= Profiler::kTimedAtFirst + 1; ++token) counting.pass_begins();
     const ProfiledShape shapes[] = {{Operation::kRmsNorm, {}, 1, 128, 1},
                                     {Operation::kQkv, ElementType::kF16, 1, 128, 128},
                                     {Operation::kAttention, {}, 1, 128, 64},

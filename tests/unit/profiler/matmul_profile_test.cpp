@@ -77,7 +77,7 @@ TEST_F(ProfilerTest, LaterTokensAreCountedAllAndTimedNowAndThen) {
     constexpr uint32_t kTokens = 40;
     profiler_.enter(Phase::kGeneration);
     for (uint32_t token = 0; token < kTokens; ++token) {
-        profiler_.token_begins();
+        profiler_.pass_begins();
         call(kSmall, 2000);
     }
     const auto found = hottest(Phase::kGeneration);
@@ -85,6 +85,20 @@ TEST_F(ProfilerTest, LaterTokensAreCountedAllAndTimedNowAndThen) {
     EXPECT_EQ(found[0].call_count, kTokens);
     EXPECT_EQ(found[0].timed_count, Profiler::kTimedAtFirst + 2);  // tokens 16 and 32
     EXPECT_GE(found[0].total_cycles(), kTokens * 2000);
+}
+
+TEST_F(ProfilerTest, BlocksOfAPromptAreTimedAsTokensAre) {
+    Operators& reference = *reference_operators(NumericClass::kMulAdd, {}).value();
+    ProfiledOperators profiled(reference, profiler_);
+    const float row[4] = {1, 2, 3, 4};
+    const TensorView table{.data = row, .rows = 1, .columns = 4};
+    float x[4];
+    for (uint32_t block = 0; block < Profiler::kTimedAtFirst; ++block) {
+        for (uint32_t token = 0; token < 64; ++token) profiled.embed(x, table, 0);
+        profiled.argmax(x, 4);
+    }
+    ASSERT_EQ(hottest(Phase::kPrompt).size(), 1u);
+    EXPECT_EQ(hottest(Phase::kPrompt)[0].timed_count, Profiler::kTimedAtFirst);
 }
 
 TEST_F(ProfilerTest, MoreShapesThanItHoldsAreToldAsDropped) {
