@@ -26,10 +26,11 @@ FUZZ_PACKAGES := clang-19 libclang-rt-19-dev llvm-19-dev
 CXX := g++
 COMMON_FLAGS := -std=c++20 -O2 -g -I. -MMD -MP -Wall -Wextra -Werror \
 	-Wshadow -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -ffp-contract=off -fno-pic -fno-pie
-# The portable rooms and the kernel: one set of flags, so what is tested on Linux is what boots.
+# The portable rooms and the kernel: one set of flags, so what is tested on Linux is what boots. Small, but for what computes.
 KERNEL_FLAGS := $(COMMON_FLAGS) -ffreestanding -fno-exceptions -fno-rtti -fno-threadsafe-statics \
 	-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-unwind-tables \
-	-ffunction-sections -fdata-sections -fno-math-errno -march=x86-64 -fno-tree-vectorize
+	-ffunction-sections -fdata-sections -fno-math-errno -march=x86-64 -fno-tree-vectorize -Os \
+	-Wno-maybe-uninitialized
 HOST_FLAGS := $(COMMON_FLAGS)
 # Tests and the sanitizers' second build are there to be compiled often: little optimisation, line numbers only.
 TEST_FLAGS := $(HOST_FLAGS) -O1 -g1
@@ -78,12 +79,15 @@ all: deps-emit
 # ---------------------------------------------------------------- objects
 # Code that runs inside interrupts must leave the vector registers of the interrupted code alone.
 $(addprefix $(BUILD)/kernel/arch/x86_64/,interrupts.o local_apic.o core_table.o): EXTRA_FLAGS := -mgeneral-regs-only
+FAST := model/reference model/reference_fma model/reference_muladd model/highest_logits model/sampler model/transformer \
+	model/bpe_encoder arch/base/crc32c arch/base/workers arch/routine_operators profiler/matmul_profile arch/x86_64/runtime
+$(FAST:%=$(BUILD)/kernel/%.o): OPTIMISE := -O2
 # The reference of the fma class: __builtin_fmaf must become the instruction.
 $(BUILD)/%/model/reference_fma.o: EXTRA_FLAGS := -mfma
 
 # Changes when flags do, so that everything is compiled again then, and not whenever the Makefile changes.
 FLAGS_STAMP := $(BUILD)/flags
-FLAGS_TEXT := $(CXX) $(KERNEL_FLAGS) / $(HOST_FLAGS) / $(TEST_FLAGS) / $(SAN_FLAGS)
+FLAGS_TEXT := $(CXX) $(KERNEL_FLAGS) $(FAST) / $(HOST_FLAGS) / $(TEST_FLAGS) / $(SAN_FLAGS)
 .PHONY: FORCE
 $(FLAGS_STAMP): FORCE
 	@mkdir -p $(@D)
@@ -92,7 +96,7 @@ $(FLAGS_STAMP): FORCE
 $(BUILD)/kernel/%.o: %.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
-	$(Q)$(CXX) $(KERNEL_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
+	$(Q)$(CXX) $(KERNEL_FLAGS) $(OPTIMISE) $(EXTRA_FLAGS) -c $< -o $@
 $(BUILD)/kernel/%.o: %.S $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,AS,$@)
