@@ -50,7 +50,7 @@ UNIT := $(ALL_ROOMS)
 # A program of some rooms only has a name of its own, so that it is never mistaken for the whole.
 SOME := $(if $(filter-out $(UNIT),$(ALL_ROOMS)),-$(subst $(eval) ,-,$(strip $(UNIT))))
 # Tests that need other assemblers and decoders are a program of their own.
-ORACLE_TESTS := $(filter-out %/routines_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
+ORACLE_TESTS := $(filter-out %/routines_test.cpp %/emitter_version_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
 UNIT_TESTS := $(filter-out $(ORACLE_TESTS),$(foreach room,$(UNIT),$(wildcard tests/unit/$(room)/*.cpp))) \
 	$(if $(filter emitter,$(UNIT)),$(addprefix tests/oracle/routine_,case.cpp memory.cpp call.cpp))
 
