@@ -71,6 +71,16 @@ KERNEL_TESTED := $(if $(filter arch,$(UNIT)),arch/x86_64/multiboot2.cpp arch/x86
 TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BUILD)/kernel/%.o)
 SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
 
+# What tells two builds apart in snapshots: a hash of the objects that a program is linked from, as the 20 bytes of
+# bareflow_build_id. The same objects give the same one; the kernel's and the host program's differ.
+define make_build_id
+	@mkdir -p $(@D)
+	$(Q){ echo '.section .rodata.bareflow_build_id,"a"'; echo '.globl bareflow_build_id'; echo 'bareflow_build_id:'; \
+	    cat $(1) | sha1sum | sed 's/ .*//; s/../0x&,/g; s/,$$//; s/^/.byte /'; \
+	    echo '.section .note.GNU-stack,"",@progbits'; } > $(@:.o=.S)
+	$(Q)$(CXX) -c $(@:.o=.S) -o $@
+endef
+
 .PHONY: all
 all: deps-emit
 	$(Q)$(MAKE) -j$(JOBS) host kernel $(EMIT)
@@ -133,7 +143,10 @@ $(EMBEDDED_OBJECT): model/embedded_model.S $(EMBEDDED_MODEL) Makefile
 # ---------------------------------------------------------------- host programs
 .PHONY: host
 host: $(BUILD)/host/bareflow $(BUILD)/host/bareflow-import
-$(BUILD)/host/bareflow: $(BUILD)/host/arch/host/main.o $(HOST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
+HOST_PARTS := $(BUILD)/host/arch/host/main.o $(HOST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
+$(BUILD)/host/build_id.o: $(HOST_PARTS)
+	$(call make_build_id,$^)
+$(BUILD)/host/bareflow: $(HOST_PARTS) $(BUILD)/host/build_id.o
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
 $(BUILD)/host/bareflow-import: $(BUILD)/host/model/tools/import_main.o $(TOOL_OBJECTS) \
@@ -152,6 +165,9 @@ kernel: $(BUILD)/bareflow.elf
 KERNEL_LINK := ld -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections \
 	--no-warn-rwx-segments -T arch/x86_64/kernel.ld
 KERNEL_PARTS := $(KERNEL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
+KERNEL_BUILD_ID := $(BUILD)/kernel/build_id.o
+$(KERNEL_BUILD_ID): $(KERNEL_PARTS)
+	$(call make_build_id,$^)
 LIBGCC = $(shell $(CXX) -print-libgcc-file-name)
 define link_kernel
 	$(call say,LINK,$@)
@@ -163,9 +179,9 @@ define link_kernel
 	$(Q)grub-file --is-x86-multiboot2 $@.stripped
 	$(Q)rm -f $@.first; mv $@.stripped $@
 endef
-$(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(BUILD)/kernel/arch/x86_64/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
+$(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(KERNEL_BUILD_ID) $(BUILD)/kernel/arch/x86_64/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
-$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(BUILD)/kernel/tests/boot/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
+$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(KERNEL_BUILD_ID) $(BUILD)/kernel/tests/boot/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
 
 # ---------------------------------------------------------------- images and the machine

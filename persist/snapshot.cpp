@@ -40,7 +40,7 @@ SnapshotRefusal check_header(ByteSpan sector, uint64_t slot_bytes) {
     Header header;
     __builtin_memcpy(&header, sector.data(), sizeof header);
     if (header.magic != snapshot::kMagic) return kMagic;
-    if (header.version != snapshot::kVersion) return kVersion;
+    if (header.version != snapshot::kFormatVersion) return kFormatVersion;
     if (header.header_crc32c != crc32c(sector.first(offsetof(Header, header_crc32c)))) return kHeaderCrc;
     const bool known = is_one_of(header.numerics, kNumericClasses) && is_one_of(header.stage, kStages) &&
                        is_one_of(header.quantised_isa, kIsas);

@@ -23,7 +23,7 @@ namespace bareflow::snapshot {
 
 constexpr uint32_t kMagic = 0x534E4150;      // "SNAP" as a number: the bytes are "PANS"
 constexpr uint32_t kMarkMagic = 0x4B52414D;  // "MARK"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kFormatVersion = 1;
 
 constexpr uint64_t kHeaderOffset = 0, kMarkOffset = 4096, kPayloadOffset = 8192;
 

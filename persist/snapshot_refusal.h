@@ -16,7 +16,7 @@ enum class SnapshotRefusal : uint8_t {
     kSmall,   ///< the file is too small for any snapshot
     kEmpty,   ///< zeroes: nothing was written yet
     kMagic,
-    kVersion,
+    kFormatVersion,
     kHeaderCrc,
     kReserved,  ///< a field that must be zero is not, or an enumerator that there is not
     kLength,    ///< counts and sizes do not fit each other, the slot or the limits

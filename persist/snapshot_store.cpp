@@ -63,10 +63,7 @@ SnapshotRefusal SnapshotStore::try_slot(Slot& slot, const SnapshotIdentity& want
 }
 
 const SnapshotView* SnapshotStore::load(const SnapshotIdentity& wanted) {
-    for (Slot& slot : slots_) {
-        read_header(slot);
-        if (slot.generation != 0) boots_ = std::max(boots_, slot.header.boot_count + slot.mark.boots);
-    }
+    for (Slot& slot : slots_) read_header(slot);
     const unsigned newest = slots_[1].generation > slots_[0].generation ? 1 : 0;
     for (const unsigned i : {newest, 1 - newest}) {
         Slot& slot = slots_[i];
@@ -77,6 +74,7 @@ const SnapshotView* SnapshotStore::load(const SnapshotIdentity& wanted) {
             note(refusal, i);
         } else if (is_wanted) {
             loaded_ = static_cast<int>(i);
+            boots_ = slot.header.boot_count + slot.mark.boots;
         }
     }
     if (loaded_ < 0) return nullptr;

@@ -32,9 +32,9 @@ class SnapshotStore {
     /// The payload's memory is given back.
     void release() { payload_ = {}; }
 
-    /// Boots so far, this one not counted: of the newest whole header, whether its snapshot was refused or not.
+    /// Boots that led to what was loaded, and those that began from it since; 0 if nothing was.
     uint32_t boots() const { return boots_; }
-    /// Of what was loaded; '-' if nothing was.
+    /// Of what was loaded, or saved since: 'a' or 'b'; '-' if nothing was.
     char slot_name() const { return loaded_ < 0 ? '-' : name_of_slot(static_cast<unsigned>(loaded_)); }
 
     /// A boot begins from what was loaded: counted as one that did not end well, until it saves or mark_finished() takes that

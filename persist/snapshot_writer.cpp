@@ -60,7 +60,7 @@ Result<Buffer<uint8_t>> write_payload(Header& header, const SnapshotContent& con
                            content.routines.size(), code);
     }
     header.magic = kMagic;
-    header.version = kVersion;
+    header.version = kFormatVersion;
     header.boot_records = static_cast<uint32_t>(content.boots.size());
     header.plans = static_cast<uint32_t>(content.plans.size());
     header.profiles = static_cast<uint32_t>(content.profiles.size());

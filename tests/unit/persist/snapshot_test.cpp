@@ -64,7 +64,7 @@ TEST(Snapshot, EachWrongFieldOfAHeaderHasItsReason) {
         std::function<void(Header&)> damage;
     } cases[] = {
         {kMagic, [](Header& h) { ++h.magic; }},
-        {kVersion, [](Header& h) { ++h.version; }},
+        {kFormatVersion, [](Header& h) { ++h.version; }},
         {kReserved, [](Header& h) { h.generation = 0; }},
         {kReserved, [](Header& h) { h.generation = UINT64_MAX; }},
         {kReserved, [](Header& h) { h.reserved0 = 1; }},
