@@ -142,7 +142,7 @@ $(EMBEDDED_OBJECT): model/embedded_model.S $(EMBEDDED_MODEL) Makefile
 
 # ---------------------------------------------------------------- host programs
 .PHONY: host
-host: $(BUILD)/host/bareflow $(BUILD)/host/bareflow-import
+host: $(BUILD)/host/bareflow $(BUILD)/host/bareflow-import $(BUILD)/host/bareflow-snap
 HOST_PARTS := $(BUILD)/host/arch/host/main.o $(HOST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
 $(BUILD)/host/build_id.o: $(HOST_PARTS)
 	$(call make_build_id,$^)
@@ -150,6 +150,10 @@ $(BUILD)/host/bareflow: $(HOST_PARTS) $(BUILD)/host/build_id.o
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
 $(BUILD)/host/bareflow-import: $(BUILD)/host/model/tools/import_main.o $(TOOL_OBJECTS) \
+		$(filter-out $(SHARED_MAIN:%.cpp=$(BUILD)/kernel/%.o),$(PORTABLE_OBJECTS)) $(HOST_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
+$(BUILD)/host/bareflow-snap: $(BUILD)/host/persist/tools/snap_main.o $(TOOL_OBJECTS) \
 		$(filter-out $(SHARED_MAIN:%.cpp=$(BUILD)/kernel/%.o),$(PORTABLE_OBJECTS)) $(HOST_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
