@@ -51,7 +51,7 @@ UNIT := $(ALL_ROOMS)
 # A program of some rooms only has a name of its own, so that it is never mistaken for the whole.
 SOME := $(if $(filter-out $(UNIT),$(ALL_ROOMS)),-$(subst $(eval) ,-,$(strip $(UNIT))))
 # Tests that need other assemblers and decoders are a program of their own.
-ORACLE_TESTS := $(filter-out %/routines_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
+ORACLE_TESTS := $(filter-out %/routines_test.cpp %/emitter_version_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
 UNIT_TESTS := $(filter-out $(ORACLE_TESTS),$(foreach room,$(UNIT),$(wildcard tests/unit/$(room)/*.cpp))) \
 	$(if $(filter emitter,$(UNIT)),$(addprefix tests/oracle/routine_,case.cpp memory.cpp call.cpp))
 
@@ -71,6 +71,16 @@ EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 KERNEL_TESTED := $(if $(filter arch,$(UNIT)),arch/x86_64/multiboot2.cpp arch/x86_64/madt.cpp)
 TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BUILD)/kernel/%.o)
 SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
+
+# What tells two builds apart in snapshots: a hash of the objects that a program is linked from, as the 20 bytes of
+# bareflow_build_id. The same objects give the same one; the kernel's and the host program's differ.
+define make_build_id
+	@mkdir -p $(@D)
+	$(Q){ echo '.section .rodata.bareflow_build_id,"a"'; echo '.globl bareflow_build_id'; echo 'bareflow_build_id:'; \
+	    cat $(1) | sha1sum | sed 's/ .*//; s/../0x&,/g; s/,$$//; s/^/.byte /'; \
+	    echo '.section .note.GNU-stack,"",@progbits'; } > $(@:.o=.S)
+	$(Q)$(CXX) -c $(@:.o=.S) -o $@
+endef
 
 .PHONY: all
 all: deps-emit
@@ -136,11 +146,18 @@ $(EMBEDDED_OBJECT): model/embedded_model.S $(EMBEDDED_MODEL) Makefile
 
 # ---------------------------------------------------------------- host programs
 .PHONY: host
-host: $(BUILD)/host/bareflow $(BUILD)/host/bareflow-import
-$(BUILD)/host/bareflow: $(BUILD)/host/arch/host/main.o $(HOST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
+host: $(BUILD)/host/bareflow $(BUILD)/host/bareflow-import $(BUILD)/host/bareflow-snap
+HOST_PARTS := $(BUILD)/host/arch/host/main.o $(HOST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
+$(BUILD)/host/build_id.o: $(HOST_PARTS)
+	$(call make_build_id,$^)
+$(BUILD)/host/bareflow: $(HOST_PARTS) $(BUILD)/host/build_id.o
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
 $(BUILD)/host/bareflow-import: $(BUILD)/host/model/tools/import_main.o $(TOOL_OBJECTS) \
+		$(filter-out $(SHARED_MAIN:%.cpp=$(BUILD)/kernel/%.o),$(PORTABLE_OBJECTS)) $(HOST_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
+$(BUILD)/host/bareflow-snap: $(BUILD)/host/persist/tools/snap_main.o $(TOOL_OBJECTS) \
 		$(filter-out $(SHARED_MAIN:%.cpp=$(BUILD)/kernel/%.o),$(PORTABLE_OBJECTS)) $(HOST_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
@@ -156,6 +173,9 @@ kernel: $(BUILD)/bareflow.elf
 KERNEL_LINK := ld -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections \
 	--no-warn-rwx-segments -T arch/x86_64/kernel.ld
 KERNEL_PARTS := $(KERNEL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
+KERNEL_BUILD_ID := $(BUILD)/kernel/build_id.o
+$(KERNEL_BUILD_ID): $(KERNEL_PARTS)
+	$(call make_build_id,$^)
 LIBGCC = $(shell $(CXX) -print-libgcc-file-name)
 define link_kernel
 	$(call say,LINK,$@)
@@ -167,9 +187,9 @@ define link_kernel
 	$(Q)grub-file --is-x86-multiboot2 $@.stripped
 	$(Q)rm -f $@.first; mv $@.stripped $@
 endef
-$(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(BUILD)/kernel/arch/x86_64/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
+$(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(KERNEL_BUILD_ID) $(BUILD)/kernel/arch/x86_64/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
-$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(BUILD)/kernel/tests/boot/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
+$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(KERNEL_BUILD_ID) $(BUILD)/kernel/tests/boot/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
 
 # ---------------------------------------------------------------- images and the machine
@@ -260,7 +280,7 @@ help:
 	@echo 'make unit-san     the same under AddressSanitizer and UBSan'
 	@echo 'make boot-tests   the QEMU tests only'
 	@echo 'make oracle-tests instructions and routines against asmjit, xbyak, Zydis and an interpreter'
-	@echo 'make fuzz         libFuzzer on assemblers and routines; FUZZ_SECONDS=60 (make deps-fuzz first)'
+	@echo 'make fuzz         libFuzzer on assemblers, routines and snapshots; FUZZ_SECONDS=60 (make deps-fuzz first)'
 	@echo 'make check        format, layering, shell scripts'
 	@echo 'make bench        boot time, and bareflow-bench: routines beside limits, hand-written code, other libraries'
 	@echo 'make bench-peers  bareflow-bench in turns with llama.cpp from npm, on made-up TinyLlama weights'

@@ -6,6 +6,7 @@
 #include "arch/profile_report.h"
 #include "arch/routine_dump.h"
 #include "arch/routine_tuning.h"
+#include "arch/snapshot_keeper.h"
 #include "model/chat.h"
 
 namespace bareflow {
@@ -187,12 +188,15 @@ Result<void> run(Platform& platform, const Options& options, std::span<const Mod
     RoutineEngine engine;  // outlives the session that computes with it
     Session session(platform.allocator(), platform.log(), platform.clock(), start_ns);
     TRY(open_model(platform, options, candidates, chatting, engine, session));
+    SnapshotKeeper keeper(platform, engine, session);
+    keeper.restore();
     engine.prepare(session);
     session.seed(options.sampling.random_seed ? platform.entropy() : options.sampling.seed);
     RoutineTuning tuning(platform, engine, session, options);
     Result<void> done = chatting ? chat(platform, options, engine, session, tuning)
                                  : write_one_story(platform, options, session, tuning);
     tuning.log_summary();
+    keeper.finish(done.ok());
     if (options.profile) {
         StoryWriter writer(platform.terminal(), tuning);
         report_profile(*engine.profiler(), writer);

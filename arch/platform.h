@@ -3,13 +3,17 @@
 #pragma once
 
 #include "arch/base/allocator.h"
+#include "arch/base/bytes.h"
 #include "arch/base/cpu_features.h"
 #include "arch/base/log.h"
+#include "arch/base/stage.h"
 #include "arch/base/terminal.h"
 #include "arch/base/workers.h"
 #include "mm/code_arena.h"
 
 namespace bareflow {
+
+class FixedFile;  // persist/fixed_file.h
 
 /// Bytes of memory, for /mem and the statistics.
 struct MemoryUse {
@@ -59,6 +63,15 @@ class Platform {
     /// Where fault reports look up addresses in emitted code; nullptr: nowhere. Must outlive its use.
     virtual void set_code_directory(const CodeDirectory* directory) = 0;
     virtual uint64_t entropy() = 0;  ///< for seeds, not for secrets
+    /// The two files that snapshots live in (persist/snapshot_store.h), 0 and 1; nullptr: there is none.
+    virtual FixedFile* snapshot_slot(unsigned index) {
+        static_cast<void>(index);
+        return nullptr;
+    }
+    /// 20 bytes that change with every build of other code; empty where nobody knows: then no snapshot is used.
+    virtual ByteSpan build_id() const { return {}; }
+    virtual uint64_t unix_seconds() { return 0; }  ///< 0: nobody knows
+    virtual Stage stage() const { return Stage::kFull; }
 
  protected:
     ~Platform() = default;

@@ -134,7 +134,15 @@ void RoutineEngine::prepare(Session& session) {
         .field("ms", TokenTiming{1, platform_->clock().now_ns() - began}.milliseconds());
 }
 
+void RoutineEngine::restore_quantised_isa(Isa isa) {
+    const RoutineIsas isas = operators_->isas();
+    const bool is_words = isas.quantised == Isa::kAvx2 && isa == Isa::kAvx2Words;
+    knows_quantised_isa_ = is_words || isa == isas.quantised || isa == isas.floats;
+    if (knows_quantised_isa_) operators_->use_for_quantised(isa);
+}
+
 void RoutineEngine::choose_byte_products(Session& session) {
+    if (knows_quantised_isa_) return;
     const TensorView& w = session.weights().layers[0].query;
     if (w.type != ElementType::kQ8_0 || operators_->isas().quantised != Isa::kAvx2) return;
     const std::optional<uint64_t> bytes = time_one_panel(w, Isa::kAvx2),

@@ -24,6 +24,15 @@ class RoutineEngine {
     /// The operators live as long as the engine.
     Result<Operators*> start(Platform& platform, const Options& options);
 
+    /// What an earlier boot decided on for quantised weights, and need not be found out again. Where this boot could not have
+    /// decided so, it decides itself. With a cache; before prepare().
+    void restore_quantised_isa(Isa isa);
+    /// An earlier boot rejected the key's routine.
+    void restore_rejection(const RoutineKey& key) { operators_->was_rejected(key); }
+    /// With a cache.
+    RoutineIsas isas() const { return operators_->isas(); }
+    NumericClass numeric_class() const { return operators_->numeric_class(); }
+
     /// Makes what one token of the session's model needs, with the best-known plans, before anybody waits for it. Logs how
     /// many routines there are then, and the time.
     void prepare(Session& session);
@@ -57,6 +66,7 @@ class RoutineEngine {
 
     Platform* platform_ = nullptr;
     Workers* workers_ = nullptr;
+    bool knows_quantised_isa_ = false;
     std::optional<ReferenceProbe> probe_;
     std::optional<RoutineCache> cache_;
     std::optional<RoutineOperators> operators_;

@@ -132,6 +132,42 @@ void RoutineCache::install(const Candidate& candidate) {
     counts_.code_bytes += entry->bytes;
 }
 
+RoutineCache::Restored RoutineCache::restore(const RoutineKey& key, const Plan& plan, ByteSpan code,
+                                             uint64_t saved_ns) {
+    if (!can_emit(key) || !(complete_plan(key, plan) == plan)) return Restored::kNotMade;
+    const Entry* entry = slot_of(key);
+    if (entry == nullptr || entry->state != Entry::State::kEmpty) return Restored::kNoRoom;
+    // Nothing that is there has to go for it: what the model needs first was saved first.
+    if (arena_->capacity() - arena_->used() < kMaxRoutine) return Restored::kNoRoom;
+    Result<std::span<uint8_t>> room = arena_->open(kMaxRoutine);
+    if (!room) return Restored::kNoRoom;
+    const Result<size_t> size = maker_.make(key, plan, room.value());
+    const bool same = size.ok() && size.value() == code.size() &&
+                      __builtin_memcmp(room.value().data(), code.data(), code.size()) == 0;
+    if (!same) {
+        arena_->release(room.value().data());
+        return size.ok() ? Restored::kDiffers : Restored::kNotMade;
+    }
+    const Result<const void*> sealed = arena_->seal(room.value(), size.value());
+    if (!sealed) return Restored::kNoRoom;
+    install({.key = key,
+             .plan = plan,
+             .code = reinterpret_cast<Routine>(const_cast<void*>(sealed.value())),
+             .bytes = static_cast<uint32_t>(code.size()),
+             .times = {.routine_ns = 0, .reference_ns = saved_ns}});
+    ++counts_.restored;
+    return Restored::kYes;
+}
+
+RoutineCache::Restored RoutineCache::restore_verdict(const RoutineKey& key, const Plan& plan,
+                                                     Entry::State state) {
+    if (!can_emit(key)) return Restored::kNotMade;
+    Entry* entry = slot_of(key);
+    if (entry == nullptr || entry->state != Entry::State::kEmpty) return Restored::kNoRoom;
+    *entry = {.key = key, .plan = plan, .state = state};
+    return Restored::kYes;
+}
+
 const RoutineCache::Entry* RoutineCache::entry_of(const RoutineKey& key) const {
     const Entry* entry = slot_of(key);
     return entry == nullptr || entry->state == Entry::State::kEmpty ? nullptr : entry;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "arch/base/allocator.h"
+#include "arch/base/bytes.h"
 #include "arch/base/log.h"
 #include "arch/base/routine.h"
 #include "emitter/routine_maker.h"
@@ -105,6 +106,18 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
     }
     /// The candidate answers its key's calls from now on; what did before is released. Nobody may be running it.
     void install(const Candidate& candidate);
+    /// What became of a routine that an earlier boot made, probed and kept.
+    enum class Restored : uint8_t {
+        kYes,
+        kNotMade,  ///< there is no generator for the key, or the plan is not one that the emitter makes
+        kDiffers,  ///< the emitter makes other bytes
+        kNoRoom,   ///< in the table or the arena
+    };
+    /// Emits the routine again, compares it with `code`, byte for byte, and installs what was emitted: without a probe, since
+    /// the same bytes have passed theirs. Bytes from a disk are never run.
+    Restored restore(const RoutineKey& key, const Plan& plan, ByteSpan code, uint64_t saved_ns);
+    /// An earlier boot found that the reference is faster (kSlower), or that the routine is wrong (kQuarantined).
+    Restored restore_verdict(const RoutineKey& key, const Plan& plan, Entry::State state);
     /// The key's entry; nullptr if there is none.
     const Entry* entry_of(const RoutineKey& key) const;
 

@@ -105,26 +105,22 @@ bool can_emit(const RoutineKey& key) {
     return false;
 }
 
+CpuFeatures needed_features(Isa isa, NumericClass numerics) {
+    CpuFeatures needed;
+    needed.fma = numerics == NumericClass::kFma;
+    needed.sse2 = isa == Isa::kSse2;
+    needed.ssse3 = isa == Isa::kSsse3;
+    needed.avx2 = needed.f16c = has_vex(isa);
+    needed.avx_vnni = isa == Isa::kAvxVnni;
+    needed.avx512f = needed.avx512bw = needed.avx512dq = needed.avx512vl = has_evex(isa);
+    needed.avx512_vnni = isa == Isa::kAvx512Vnni;
+    return needed;
+}
+
 bool runs_on(const CpuFeatures& cpu, Isa isa, NumericClass numerics) {
-    if (numerics == NumericClass::kFma && !cpu.fma) return false;
-    switch (isa) {
-        case Isa::kScalar:
-            return true;
-        case Isa::kSse2:
-            return cpu.sse2 && numerics == NumericClass::kMulAdd;
-        case Isa::kSsse3:
-            return cpu.ssse3 && numerics == NumericClass::kMulAdd;
-        case Isa::kAvx2:
-        case Isa::kAvx2Words:
-            return cpu.avx2 && cpu.f16c;
-        case Isa::kAvxVnni:
-            return cpu.avx2 && cpu.f16c && cpu.avx_vnni;
-        case Isa::kAvx512:
-        case Isa::kAvx512Vnni:
-            return cpu.avx2 && cpu.f16c && cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl &&
-                   (isa == Isa::kAvx512 || cpu.avx512_vnni);
-    }
-    return false;
+    const bool legacy = isa == Isa::kSse2 || isa == Isa::kSsse3;
+    if (legacy && numerics == NumericClass::kFma) return false;
+    return (feature_bits(needed_features(isa, numerics)) & ~feature_bits(cpu)) == 0;
 }
 
 Isa best_isa(const CpuFeatures& cpu, NumericClass numerics) {

@@ -3,6 +3,9 @@
 #include "arch/base/text.h"
 
 namespace bareflow {
+
+static_assert(sizeof(CpuFeatures) == 27, "flags only; a new one changes this number, and see feature_bits()");
+
 namespace {
 
 constexpr bool bit(uint64_t word, int index) { return (word >> index) & 1; }
@@ -128,6 +131,22 @@ FixedString<400> describe(const CpuFeatures& f) {
         text.append(feature.name);
     }
     return text;
+}
+
+uint64_t feature_bits(const CpuFeatures& features) {
+    bool flags[sizeof features];
+    __builtin_memcpy(flags, &features, sizeof features);
+    uint64_t bits = 0;
+    for (size_t i = 0; i < sizeof flags; ++i) bits |= uint64_t{flags[i]} << i;
+    return bits;
+}
+
+CpuFeatures features_of_bits(uint64_t bits) {
+    bool flags[sizeof(CpuFeatures)];
+    for (size_t i = 0; i < sizeof flags; ++i) flags[i] = (bits >> i & 1) != 0;
+    CpuFeatures features;
+    __builtin_memcpy(&features, flags, sizeof features);
+    return features;
 }
 
 }  // namespace bareflow

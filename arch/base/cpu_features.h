@@ -41,4 +41,9 @@ FixedString<48> cpu_brand(const CpuidReader& reader);
 /// The names of all features that are on, separated by spaces, in declaration order.
 FixedString<400> describe(const CpuFeatures& features);
 
+/// One bit a feature, the first declared is bit 0: as snapshots store them. So a new feature is declared last, or
+/// kRoutineAbi counts up.
+uint64_t feature_bits(const CpuFeatures& features);
+CpuFeatures features_of_bits(uint64_t bits);
+
 }  // namespace bareflow

@@ -158,6 +158,15 @@ struct QuantiseArguments {
 };
 using Routine = void (*)(const void* arguments);
 
+/// Counts up when a stored routine can no longer be called as it was: arguments, layouts of weights and inputs, numbers of
+/// enumerators, bits of CPU features.
+constexpr uint32_t kRoutineAbi = 1;
+static_assert(sizeof(ProjectArguments) == 32 && sizeof(QkvArguments) == 72 && sizeof(GateUpArguments) == 32 &&
+                  sizeof(RmsNormArguments) == 24 && sizeof(AttentionArguments) == 64 &&
+                  sizeof(ArgmaxArguments) == 16 && sizeof(SoftmaxArguments) == 8 &&
+                  sizeof(QuantiseArguments) == 16,
+              "what routines are called with has changed: count kRoutineAbi up");
+
 constexpr std::string_view name_of(Isa isa) {
     constexpr std::string_view kNames[] = {"scalar",    "sse2",    "ssse3",  "avx2",
                                            "avx2words", "avxvnni", "avx512", "avx512vnni"};

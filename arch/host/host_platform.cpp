@@ -11,6 +11,8 @@
 
 // The program's first and last byte in memory, by the linker (ld's default script).
 extern "C" const char __executable_start, _end;
+// The Makefile's; programs without one take no snapshots.
+extern "C" [[gnu::weak]] const uint8_t bareflow_build_id[20];
 
 namespace bareflow {
 namespace {
@@ -105,6 +107,16 @@ uint64_t HostPlatform::entropy() {
     uint64_t value = 0;
     if (getrandom(&value, sizeof value, 0) != sizeof value) value = clock_.now_ns();
     return value;
+}
+
+ByteSpan HostPlatform::build_id() const {
+    return bareflow_build_id == nullptr ? ByteSpan() : ByteSpan(bareflow_build_id);
+}
+
+uint64_t HostPlatform::unix_seconds() {
+    timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return static_cast<uint64_t>(now.tv_sec);
 }
 
 Result<void> HostPlatform::check_output() const {

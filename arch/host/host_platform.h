@@ -73,6 +73,8 @@ class HostPlatform final : public Platform {
     /// A process's faults are the debugger's to report.
     void set_code_directory(const CodeDirectory*) override {}
     uint64_t entropy() override;
+    ByteSpan build_id() const override;
+    uint64_t unix_seconds() override;
 
     Result<void> open_log(const std::string& path) { return log_.open(path); }
     /// Whether the text, and the log, could be written.

@@ -12,6 +12,7 @@ extern const uint8_t __data_start[], __data_end[];
 extern const uint8_t __symbols_start[], __symbols_end[];
 extern const uint8_t boot_stack_guard[], boot_stack_top[], ist_stacks[];
 extern const uint8_t bareflow_embedded_model[], bareflow_embedded_model_end[];
+extern const uint8_t bareflow_build_id[20];  ///< the Makefile's
 }
 
 namespace bareflow {

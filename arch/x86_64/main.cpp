@@ -70,6 +70,7 @@ class Kernel final : public Platform {
         const bool has_rdrand = cpu::cpuid(1, 0).ecx >> kCpuidRdrandBit & 1;
         return has_rdrand && cpu::read_random(value) ? value : cpu::read_tsc();
     }
+    ByteSpan build_id() const override { return bareflow_build_id; }
 
  private:
     const BootInformation& boot_;

@@ -9,12 +9,12 @@
 #include "emitter/routine_emitter.h"
 #include "emitter/tools/catalogue.h"
 #include "emitter/tools/compare.h"
-#include "emitter/tools/elf_object.h"
 #include "emitter/tools/emit.h"
 #include "emitter/tools/listing.h"
 #include "emitter/tools/model_routines.h"
 #include "emitter/tools/run_routine.h"
 #include "model/tools/files.h"
+#include "persist/tools/elf_object.h"
 
 namespace bareflow {
 namespace {

@@ -1,7 +1,7 @@
 # The emitter's tests against other assemblers and decoders: a program of their own, because those come from packages
 # (libxbyak-dev, libzydis-dev) and their five hundred forms compile slowly. Included by the Makefile after
 # emitter/asmjit.mk; `make oracle-tests` and `make oracle-tests-san`.
-ORACLE_TESTS ?= $(filter-out %/routines_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
+ORACLE_TESTS ?= $(filter-out %/routines_test.cpp %/emitter_version_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
 ORACLE_SOURCES := $(wildcard tests/oracle/*.cpp) tests/fuzz/differential.cpp tests/fuzz/routine_differential.cpp
 ORACLE_TESTED := emitter/tiny_assembler.cpp emitter/asmjit_assembler.cpp emitter/routine_emitter.cpp \
 	emitter/tiny_maker.cpp emitter/asmjit_maker.cpp model/reference.cpp model/reference_fma.cpp model/reference_muladd.cpp $(wildcard arch/base/*.cpp)

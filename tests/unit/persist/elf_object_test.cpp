@@ -1,5 +1,5 @@
 // Object files, read back by the structures of <elf.h>.
-#include "emitter/tools/elf_object.h"
+#include "persist/tools/elf_object.h"
 
 #include <elf.h>
 #include <gmock/gmock.h>

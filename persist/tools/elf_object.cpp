@@ -1,4 +1,4 @@
-#include "emitter/tools/elf_object.h"
+#include "persist/tools/elf_object.h"
 
 #include <elf.h>
 
