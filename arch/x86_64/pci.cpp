@@ -23,7 +23,7 @@ constexpr uint16_t kStatusCapabilities = 1 << 4;
 // Base address registers (6.2.5.1).
 constexpr uint32_t kBarIo = 1 << 0, kBarTypeMask = 3 << 1, kBarType64 = 2 << 1;
 constexpr uint32_t kBarIoMask = ~uint32_t{0x3}, kBarMemoryMask = ~uint32_t{0xF};
-constexpr unsigned kBarsOfDevice = 6, kBarsOfBridge = 2;
+constexpr unsigned kBarsOfBridge = 2;
 
 // Message interrupts' enable bits, in the capability's second half-word (6.8.1.3, 6.8.2.3).
 constexpr uint16_t kMsiEnable = 1 << 0, kMsiXEnable = 1 << 15;
@@ -62,8 +62,17 @@ void clear_bits16(PciConfig& config, PciAddress address, uint8_t offset, uint16_
     if (value & bits) config.write16(address, offset, static_cast<uint16_t>(value & ~bits));
 }
 
+unsigned bars_of(PciConfig& config, PciAddress address) {
+    const uint8_t header = config.read8(address, kHeaderType) & static_cast<uint8_t>(~kManyFunctions);
+    return header == kBridge ? kBarsOfBridge : PciBars::kMost;
+}
+uint8_t bar_offset(unsigned index) { return static_cast<uint8_t>(kFirstBar + 4 * index); }
+/// Such a register takes the next one too.
+bool is_64_bit(uint32_t value) { return !(value & kBarIo) && (value & kBarTypeMask) == kBarType64; }
+
 /// What a register reads after all ones were written to it; its value is put back.
-uint32_t probe(PciConfig& config, PciAddress address, uint8_t offset, uint32_t value) {
+uint32_t probe(PciConfig& config, PciAddress address, uint8_t offset) {
+    const uint32_t value = config.read32(address, offset);
     config.write32(address, offset, UINT32_MAX);
     const uint32_t answer = config.read32(address, offset);
     config.write32(address, offset, value);
@@ -112,40 +121,39 @@ std::optional<uint8_t> PciScan::next_bus() {
     return std::nullopt;
 }
 
-std::optional<PciBar> pci_bar(PciConfig& config, PciAddress address, unsigned index) {
-    const uint8_t header = config.read8(address, kHeaderType) & static_cast<uint8_t>(~kManyFunctions);
-    const unsigned bars = header == kBridge ? kBarsOfBridge : kBarsOfDevice;
-    auto offset_of = [](unsigned bar) { return static_cast<uint8_t>(kFirstBar + 4 * bar); };
-    auto is_64_bit = [&](uint32_t value) {
-        return !(value & kBarIo) && (value & kBarTypeMask) == kBarType64;
-    };
-    if (index >= bars) return std::nullopt;
-    // A register of 64 bits takes the next one too: whether this one is such an upper half, its predecessors tell.
-    for (unsigned bar = 0; bar < index; ++bar) {
-        if (is_64_bit(config.read32(address, offset_of(bar))) && ++bar == index) return std::nullopt;
-    }
-    const uint32_t value = config.read32(address, offset_of(index));
-    const bool wide = is_64_bit(value);
-    if (wide && index + 1 >= bars) return std::nullopt;
-
+PciBars pci_bars(PciConfig& config, PciAddress address) {
+    const unsigned count = bars_of(config, address);
     const uint16_t command = config.read16(address, kCommand);
     config.write16(address, kCommand, static_cast<uint16_t>(command & ~(kCommandIo | kCommandMemory)));
-    const uint32_t low = probe(config, address, offset_of(index), value);
-    uint32_t high_value = 0, high = UINT32_MAX;
-    if (wide) {
-        high_value = config.read32(address, offset_of(index + 1));
-        high = probe(config, address, offset_of(index + 1), high_value);
+    PciBars all;
+    for (unsigned index = 0; index < count; ++index) {
+        std::optional<PciBar>& bar = all.bars[index];
+        bar = pci_bar_place(config, address, index);
+        const uint32_t low = probe(config, address, bar_offset(index));
+        const bool wide = is_64_bit(config.read32(address, bar_offset(index)));
+        if (wide && ++index >= count) break;
+        if (!bar) continue;
+        const uint32_t high = wide ? probe(config, address, bar_offset(index)) : UINT32_MAX;
+        uint32_t low_mask = low & (bar->io ? kBarIoMask : kBarMemoryMask);
+        if (bar->io && low_mask != 0)
+            low_mask |= 0xFFFF'0000;  // ports have 16 bits; the upper may read as zero
+        bar->size = low_mask == 0 && (!wide || high == 0) ? 0 : ~(uint64_t{high} << 32 | low_mask) + 1;
+        if (!is_power_of_two(bar->size)) bar = std::nullopt;
     }
     config.write16(address, kCommand, command);
+    return all;
+}
 
-    const bool io = value & kBarIo;
-    uint32_t low_mask = low & (io ? kBarIoMask : kBarMemoryMask);
-    if (low_mask == 0 && (!wide || high == 0)) return std::nullopt;
-    if (io && low_mask >> 16 == 0) low_mask |= 0xFFFF'0000;  // ports have 16 bits; the upper may read as zero
-    const uint64_t mask = uint64_t{high} << 32 | low_mask;
-    PciBar bar{.io = io, .base = value & (io ? kBarIoMask : kBarMemoryMask), .size = ~mask + 1};
-    bar.base |= uint64_t{high_value} << 32;
-    if (!is_power_of_two(bar.size)) return std::nullopt;
+std::optional<PciBar> pci_bar_place(PciConfig& config, PciAddress address, unsigned index) {
+    const unsigned count = bars_of(config, address);
+    if (index >= count) return std::nullopt;
+    const uint32_t value = config.read32(address, bar_offset(index));
+    if (value & kBarIo) return PciBar{.io = true, .base = value & kBarIoMask};
+    PciBar bar{.base = value & kBarMemoryMask};
+    if (is_64_bit(value)) {
+        if (index + 1 >= count) return std::nullopt;
+        bar.base |= uint64_t{config.read32(address, bar_offset(index + 1))} << 32;
+    }
     return bar;
 }
 

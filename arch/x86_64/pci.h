@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 
+#include "arch/base/bytes.h"
 #include "arch/base/result.h"
 
 namespace bareflow {
@@ -92,11 +93,18 @@ class PciScan {
 struct PciBar {
     bool io = false;    ///< ports rather than memory
     uint64_t base = 0;  ///< 0: the firmware gave it no place
-    uint64_t size = 0;  ///< bytes, a power of two
+    uint64_t size = 0;  ///< bytes, a power of two; 0: unknown
 };
-/// Register `index` (0 to 5) with its size, which is found by writing all ones: decoding is off meanwhile, and all is as
-/// it was afterwards. Nothing if the register is not there, or is the upper half of the one before.
-std::optional<PciBar> pci_bar(PciConfig& config, PciAddress address, unsigned index);
+/// All of a function's; none where a register is not there, or is the upper half of the one before it. Sizes are found by
+/// writing all ones: decoding is off meanwhile, and all is as it was afterwards. Under TCG turning it off and on costs
+/// milliseconds.
+struct PciBars {
+    static constexpr unsigned kMost = 6;
+    std::optional<PciBar> bars[kMost];
+};
+PciBars pci_bars(PciConfig& config, PciAddress address);
+/// Register `index` (of 32 bits, or 64) as it stands, its size unknown (0).
+std::optional<PciBar> pci_bar_place(PciConfig& config, PciAddress address, unsigned index);
 
 constexpr uint8_t kPciCapabilityVendor = 0x09, kPciCapabilityMsi = 0x05, kPciCapabilityMsiX = 0x11;
 /// The list of capabilities (6.7) as far as it goes: it ends where a pointer leads into the header, or where there are

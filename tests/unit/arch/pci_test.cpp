@@ -126,7 +126,7 @@ std::optional<PciBar> bar_of(uint32_t low, uint32_t low_mask, uint32_t high = 0,
     RecordedConfig config;
     Space& space = config.add(kDisk, 0x1042'1AF4, 0x0100'0001);
     space.at(0x04, 0x0010'0003, 0x0000'0407).at(0x10, low, low_mask).at(0x14, high, high_mask);
-    const std::optional<PciBar> bar = pci_bar(config, kDisk, 0);
+    const std::optional<PciBar> bar = pci_bars(config, kDisk).bars[0];
     EXPECT_EQ(space.words[0x10 / 4], low) << "put back";
     EXPECT_EQ(space.words[0x14 / 4], high) << "put back";
     EXPECT_EQ(space.words[1], 0x0010'0003u) << "decodes again";
@@ -162,12 +162,13 @@ TEST(Pci, RegistersThatAreNotThereAreNone) {
     EXPECT_FALSE(bar_of(0, 0xF0FF'F000)) << "a size that is no power of two";
     RecordedConfig config;
     config.add(kDisk, 0x1042'1AF4, 0x0100'0001).at(0x20, 0x4, 0xFFFF'C000).at(0x24, 0x1, UINT32_MAX);
-    EXPECT_TRUE(pci_bar(config, kDisk, 4));
-    EXPECT_FALSE(pci_bar(config, kDisk, 5)) << "the upper half of register 4";
-    EXPECT_FALSE(pci_bar(config, kDisk, 6));
+    EXPECT_TRUE(pci_bars(config, kDisk).bars[4]);
+    EXPECT_FALSE(pci_bars(config, kDisk).bars[5]) << "the upper half of register 4";
+    EXPECT_FALSE(pci_bar_place(config, kDisk, 6));
     RecordedConfig last;
     last.add(kDisk, 0x1042'1AF4, 0x0100'0001).at(0x24, 0x4, 0xFFFF'C000);
-    EXPECT_FALSE(pci_bar(last, kDisk, 5)) << "64 bits in the last register";
+    EXPECT_FALSE(pci_bars(last, kDisk).bars[5]) << "64 bits in the last register";
+    EXPECT_FALSE(pci_bar_place(last, kDisk, 5));
 }
 
 TEST(Pci, WalksTheCapabilitiesAndStopsInALoop) {
