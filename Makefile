@@ -165,7 +165,7 @@ define link_kernel
 endef
 $(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(BUILD)/kernel/arch/x86_64/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
-$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(BUILD)/kernel/tests/boot/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
+$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(addprefix $(BUILD)/kernel/tests/boot/,selftest.o selftest_disks.o) arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
 
 # ---------------------------------------------------------------- images and the machine
