@@ -15,7 +15,7 @@ constexpr uint32_t kBohcFirmware = 1 << 0, kBohcOs = 1 << 1, kBohcBusy = 1 << 4;
 
 // A port's registers (3.3).
 constexpr uint32_t kFirstPort = 0x100, kPortBytes = 0x80;
-constexpr unsigned kMostPorts = 32;
+constexpr unsigned kMostPorts = (AhciRegisters::kBytes - kFirstPort) / kPortBytes;
 constexpr uint32_t kListLow = 0x00, kListHigh = 0x04, kFisLow = 0x08, kFisHigh = 0x0C, kInterrupts = 0x10,
                    kInterruptEnable = 0x14, kCommand = 0x18, kTaskFile = 0x20, kSignature = 0x24,
                    kLink = 0x28, kLinkControl = 0x2C, kLinkErrors = 0x30, kIssue = 0x38;

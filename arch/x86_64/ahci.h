@@ -20,7 +20,8 @@ class AhciRegisters {
     /// The controller cannot write to memory any more, whatever it does.
     virtual void stop_dma() = 0;
 
-    static constexpr uint32_t kBytes = 0x1100;
+    /// Of a page, which holds 30 ports of the 32 that the specification has room for: no controller has as many.
+    static constexpr uint32_t kBytes = 0x1000;
 
  protected:
     ~AhciRegisters() = default;

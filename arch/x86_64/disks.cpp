@@ -58,16 +58,18 @@ class Search {
     }
 
     Result<void> add_ahci(PciAddress address) {
-        pci_enable(config_, address);
         std::optional<PciBar> bar = pci_bar_place(config_, address, kAhciBar);
         if (!bar)
             return Error::make(ErrorCode::kUnsupported, "PCI {}: it has no registers",
                                describe(address).view());
-        bar->size = AhciRegisters::kBytes;  // of 32 ports; of those that are not there nothing is touched
+        bar->size =
+            AhciRegisters::kBytes;  // the specification's; of ports that are not there nothing is touched
         const uint64_t base = TRY(map_pci_registers(address, *bar, 0, bar->size));
         MappedAhci registers(config_, address, base);
-        // Where only a CD drive is, as in the launcher's machine without disks, that is all it costs.
-        if (!AhciController(registers, clock_).may_have_disks()) return {};
+        // Where only a CD drive is, as in the launcher's machine without disks, this is all that it costs.
+        if (pci_decodes_memory(config_, address) && !AhciController(registers, clock_).may_have_disks())
+            return {};
+        pci_enable(config_, address);
 
         // Kept for good, for the disks' sake.
         void* place = heap().allocate(sizeof(Ahci), alignof(Ahci));

@@ -176,6 +176,10 @@ std::optional<uint8_t> PciCapabilities::find(uint8_t id) const {
     return std::nullopt;
 }
 
+bool pci_decodes_memory(PciConfig& config, PciAddress address) {
+    return config.read16(address, kCommand) & kCommandMemory;
+}
+
 void pci_enable(PciConfig& config, PciAddress address) {
     change_command(config, address, kCommandIo | kCommandMemory | kCommandBusMaster | kCommandNoInterrupt, 0);
     const PciCapabilities capabilities = pci_capabilities(config, address);

@@ -123,6 +123,8 @@ struct PciCapabilities {
 };
 PciCapabilities pci_capabilities(PciConfig& config, PciAddress address);
 
+/// Whether the firmware lets the device decode memory already.
+bool pci_decodes_memory(PciConfig& config, PciAddress address);
 /// Lets the device decode memory and ports and write to memory by itself; it sends no interrupts of any kind: disks here
 /// are polled.
 void pci_enable(PciConfig& config, PciAddress address);

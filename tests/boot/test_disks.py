@@ -84,9 +84,9 @@ def test_several_disks_keep_their_order_and_their_data(machine, tmp_path, bus):
 def test_disks_of_all_kinds_and_behind_a_bridge_at_once(machine, tmp_path):
     """As a BIOS numbers them: PCI addresses in ascending order, what is behind a bridge last."""
     disks = [make_disk(tmp_path, f"disk{number}.img") for number in range(4)]
-    extra = ["--", "-device", "pcie-root-port,id=port,addr=5.0,chassis=1"]
+    extra = ["--", "-device", "pcie-root-port,id=behind,addr=5.0,chassis=1"]
     devices = ["virtio-blk-pci,disable-legacy=on,addr=7.0", "virtio-blk-pci,disable-modern=on,disable-legacy=off,addr=8.0",
-               "ide-hd,bus=ide.3", "virtio-blk-pci,bus=port"]
+               "ide-hd,bus=ide.3", "virtio-blk-pci,bus=behind"]
     for number, device in enumerate(devices):
         extra += ["-drive", f"if=none,id=d{number},format=raw,file={disks[number]}", "-device", f"{device},drive=d{number}"]
     run = machine.self_test("disk:io", *extra)
@@ -106,13 +106,6 @@ def test_virtio_devices_of_other_shapes_are_used_within_their_limits(machine, tm
     assert all(record["ok"] == "true" and record["same"] == "true"
                for record in run.records("disk_write") + run.records("disk_read") + run.records("disk_flush"))
     assert disk.read_bytes() == pattern(0, 0, 12) + bytes((SECTORS - 12) * SECTOR)
-
-
-def test_registers_above_4_gib_are_reached(machine, tmp_path):
-    """UEFI puts 64-bit registers there once there is RAM above 4 GiB, or a large window."""
-    disk = make_disk(tmp_path)
-    run = machine.self_test("disk:io", *options_of("virtio", disk), "--ram", 3072, firmware="uefi")
-    check_io(run, ["virtio0"], [disk])
 
 
 @pytest.mark.parametrize("bus", ["virtio", "virtio-legacy"])
@@ -154,7 +147,7 @@ def error_on(event, number, error):
     """Rules: the `number`-th such event fails (from 1), and no other."""
     steps = "".join(f'[set-state]\nstate = "{state}"\nevent = "{event}"\nnew_state = "{state + 1}"\n'
                     for state in range(1, number + 1))
-    return f'{steps}[inject-error]\nstate = "{number}"\nevent = "{event}"\nerrno = "{error}"\n'
+    return f'{steps}[inject-error]\nstate = "{number}"\nevent = "{event}"\nerrno = "{error}"\nonce = "on"\n'
 
 
 EIO, ENOSPC = 5, 28
@@ -237,7 +230,8 @@ def test_a_disk_that_stalls_is_turned_off_and_writes_to_no_memory_afterwards(mac
     assert run.status == 0
     stalled = run.records("disk_stalled")
     assert stalled[-1]["ok"] == "false" and "in time" in stalled[-1]["error"]
-    assert 10_000 <= float(stalled[-1]["ms"]) < 20_000
+    assert float(stalled[-1]["ms"]) >= 10_000
+    assert run.seconds < 50  # QEMU itself waits for a SATA disk's request when the drive is reset
     after = run.record("disk_after_stall")
     assert after["untouched"] == "true"
     assert after["ok"] == "false" and "it is turned off" in after["error"]
@@ -255,7 +249,7 @@ def test_a_disk_whose_medium_is_taken_away_fails_and_the_machine_goes_on(machine
         terminal.type("q")
         assert terminal.wait() == 0
     log = machine.log.read_text()
-    lines = [line for line in log.splitlines() if line.startswith(("disk_write", "disk_read"))]
+    lines = [line for line in log.splitlines() if line.startswith(("disk_write ", "disk_read "))]
     assert ["ok=true" in line for line in lines] == [True, False, False]
     assert all("device=true" in line for line in lines[1:])
 
@@ -269,11 +263,14 @@ def test_a_machine_without_disks_loses_no_time_over_them(machine):
     assert best < 3, "under TCG; the target is 1 ms"
 
 
-def test_registers_of_disks_are_uncached_and_never_executable(machine, tmp_path):
-    run = machine.self_test("paging", *options_of("virtio", make_disk(tmp_path)), "--disk-bus", "virtio", timeout=40)
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_registers_of_disks_are_uncached_and_never_executable(machine, tmp_path, firmware):
+    """UEFI puts 64-bit registers above 4 GiB: test_uefi_machines_have_their_disks_too works with them."""
+    run = machine.self_test("paging", *options_of("virtio", make_disk(tmp_path)), firmware=firmware, timeout=60)
     device = [record for record in run.records("mapping") if record["uncached"] == "true"]
     assert len(device) >= 3, "the local APIC, the virtio disk, the SATA controller"
     assert {record["rights"] for record in device} == {"rw-"}
+    assert any(int(record["start"], 16) >= 1 << 32 for record in device) == (firmware == "uefi")
 
 
 @pytest.mark.parametrize("time", ["2031-02-03T04:05:06", "2024-02-29T23:59:30", "1999-12-31T12:00:00"])
