@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "tests/unit/arch/disk_fakes.h"
 #include "tests/unit/base/test_allocator.h"
@@ -229,10 +230,25 @@ class FakeAhci final : public AhciRegisters {
     }
 };
 
+/// A driver keeps its memory for good: this takes it back when the test is over.
+struct KeptAllocator final : TestAllocator {
+    std::set<void*> kept;
+    void* allocate(size_t size, size_t alignment) override {
+        return *kept.insert(TestAllocator::allocate(size, alignment)).first;
+    }
+    void release(void* pointer) override {
+        kept.erase(pointer);
+        TestAllocator::release(pointer);
+    }
+    ~KeptAllocator() {
+        for (void* pointer : kept) std::free(pointer);
+    }
+};
+
 struct Ahci : testing::Test {
     FakeAhci hardware;
     SteppingClock clock;
-    TestAllocator allocator;
+    KeptAllocator allocator;
     AhciController controller{hardware, clock};
     std::vector<AhciDisk*> disks;
 
