@@ -221,7 +221,7 @@ Result<void> test_together(Platform& platform) {
 Result<void> test_stall(Platform& platform) {
     TRY(expect(!disks().empty(), "the machine", "it has a disk"));
     BlockDevice& disk = *disks()[0];
-    constexpr size_t kPart = 1 << 20, kParts = 2;
+    constexpr size_t kPart = 1 << 20, kParts = 4;
     const Buffer<uint8_t> memory =
         TRY(Buffer<uint8_t>::make(platform.allocator(), kPart * kParts, "self-test"));
     BlockRequest requests[kParts];

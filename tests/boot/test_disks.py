@@ -221,7 +221,7 @@ def test_a_flush_that_fails_is_told(machine, tmp_path, bus):
 
 @pytest.mark.parametrize("bus", BUSES)
 def test_a_disk_that_stalls_is_turned_off_and_writes_to_no_memory_afterwards(machine, tmp_path, bus):
-    """A bucket of a MiB that fills at 50 kB/s: the second MiB takes 20 s, and the driver waits for 10."""
+    """A bucket that fills at 50 kB/s: behind the first MiB each takes 20 s, and the driver waits for 10."""
     disk = make_disk(tmp_path)
     disk.write_bytes(b"x" * (SECTORS * SECTOR))
     run = machine.self_test("disk:stall", "--", "-drive",
