@@ -68,7 +68,8 @@ EMIT := $(BUILD)/host/bareflow-emit
 EMBEDDED_MODEL := $(BUILD)/model/embedded-$(EMBEDDED_TYPE).wllm
 EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.
-KERNEL_TESTED := $(if $(filter arch,$(UNIT)),arch/x86_64/multiboot2.cpp arch/x86_64/madt.cpp)
+KERNEL_TESTED := $(if $(filter arch,$(UNIT)),$(addprefix arch/x86_64/,multiboot2.cpp madt.cpp pci.cpp virtqueue.cpp \
+	virtio_blk.cpp ahci.cpp rtc.cpp))
 TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BUILD)/kernel/%.o)
 SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
 
@@ -189,7 +190,8 @@ define link_kernel
 endef
 $(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(KERNEL_BUILD_ID) $(BUILD)/kernel/arch/x86_64/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
-$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(KERNEL_BUILD_ID) $(BUILD)/kernel/tests/boot/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
+$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(KERNEL_BUILD_ID) $(addprefix $(BUILD)/kernel/tests/boot/,selftest.o selftest_disks.o) \
+		arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
 
 # ---------------------------------------------------------------- images and the machine

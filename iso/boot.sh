@@ -25,6 +25,8 @@ bios_overhead_mib=24
 uefi_overhead_mib=56
 # A file of fw_cfg has a size of 32 bits.
 max_model_mib=4095
+sector_bytes=512
+most_ahci_disks=5 # q35 has six ports, and the CD is at the first
 # A model lies in one piece; beyond 2.75 GiB of RAM q35 has 2 GiB below 4 GiB and the rest above.
 low_ram_mib=2048
 
@@ -62,7 +64,8 @@ The machine
   --smp N                virtual cores (default: 1)
   --firmware bios|uefi   (default: bios)
   --accel auto|kvm|tcg   auto: KVM where a probe finds that it works (default: auto)
-  --disk IMG             a FAT16 disk (not in this build)
+  --disk IMG             a raw image file as a disk; may be given more than once
+  --disk-bus BUS         virtio, virtio-legacy or ahci: what the disks are to the machine (default: virtio)
   --log FILE             the kernel's log (default: build/boot.log)
   --timeout S            end the machine after S seconds, with status 1
   --kernel ELF           another kernel (default: build/bareflow.elf)
@@ -87,7 +90,7 @@ usage_error() {
 
 # ------------------------------------------------------------------------------------------------ options
 model='' tokenizer='' prompt='' has_prompt=false ram='' smp=1 firmware=bios accel=auto log=$build/boot.log
-kernel=$build/bareflow.elf timeout=0
+kernel=$build/bareflow.elf timeout=0 disks=() disk_bus=virtio
 kernel_line=''  # options for the kernel, quoted as its command line wants them
 qemu_extra=()
 
@@ -115,7 +118,6 @@ want_one_of() { # NAME VALUE ALLOWED...
     for word; do [[ $value != "$word" ]] || return 0; done
     usage_error "$name: \"$value\" is not allowed; give one of: $*"
 }
-not_in_this_build() { usage_error "$1: \"$2\" is not in this build yet; $3"; }
 
 set_option() { # NAME VALUE
     local name=$1 value=$2
@@ -156,7 +158,8 @@ set_option() { # NAME VALUE
         --smp) want_count "$name" "$value" 1 255 && smp=$((10#$value)) ;;
         --firmware) want_one_of "$name" "$value" bios uefi && firmware=$value ;;
         --accel) want_one_of "$name" "$value" auto kvm tcg && accel=$value ;;
-        --disk) not_in_this_build "$name" "$value" "leave it out" ;;
+        --disk) disks+=("$value") ;;
+        --disk-bus) want_one_of "$name" "$value" virtio virtio-legacy ahci && disk_bus=$value ;;
         --log) log=$value ;;
         --timeout) want_number "$name" "$value" 0.1 1000000 && timeout=$value ;;
         --kernel) kernel=$value ;;
@@ -279,6 +282,35 @@ prepare_image() {
     touch "$image"
 }
 
+# ------------------------------------------------------------------------------------------------ disks
+check_disks() {
+    local disk bytes
+    for disk in "${disks[@]}"; do
+        [[ -e $disk ]] || fail "--disk: there is no file $disk; \`truncate -s 64M FILE\` makes an empty one"
+        [[ -f $disk ]] || fail "--disk: $disk is no image file"
+        [[ -r $disk && -w $disk ]] || fail "--disk: $disk cannot be read and written by you; change its permissions, or copy it"
+        bytes=$(bytes_of "$disk")
+        ((bytes > 0 && bytes % sector_bytes == 0)) ||
+            fail "--disk: $disk has $bytes bytes; a disk is a whole number of sectors of $sector_bytes bytes, at least one"
+    done
+    [[ $disk_bus != ahci ]] || ((${#disks[@]} <= most_ahci_disks)) ||
+        fail "--disk-bus ahci: the machine has ports for $most_ahci_disks disks beside the CD; --disk-bus virtio takes more"
+}
+
+add_disks() {
+    local number device
+    for number in "${!disks[@]}"; do
+        case $disk_bus in
+            virtio) device='virtio-blk-pci,disable-legacy=on' ;;
+            virtio-legacy) device='virtio-blk-pci,disable-modern=on,disable-legacy=off' ;;
+            ahci) device="ide-hd,bus=ide.$((number + 1))" ;;
+        esac
+        # A flush of the guest is an fsync of the file; an error is the guest's to handle, and never stops the machine.
+        qemu+=(-drive "if=none,id=disk$number,format=raw,cache=writeback,file=$(comma_safe "${disks[number]}")"
+            -device "$device,drive=disk$number,werror=report,rerror=report")
+    done
+}
+
 # ------------------------------------------------------------------------------------------------ the machine
 choose_accelerator() {
     local probe=$build/host/kvm-probe verdict usable=false
@@ -326,13 +358,14 @@ build_qemu_command() {
     fi
     # As a CD: GRUB reads it through the BIOS as quickly as a virtio disk.
     qemu+=(-drive "if=none,id=boot,format=raw,media=cdrom,readonly=on,file=$(comma_safe "$image")"
-        -device 'ide-cd,drive=boot,bootindex=0'
+        -device 'ide-cd,bus=ide.0,drive=boot,bootindex=0'
         -chardev 'stdio,id=console,signal=off' -serial chardev:console
         -chardev "file,id=log,append=on,path=$(comma_safe "$log")" -serial chardev:log
         -device 'isa-debug-exit,iobase=0xf4,iosize=4'
         -fw_cfg "name=opt/bareflow/cmdline,file=$(comma_safe "$scratch/cmdline")")
     # The kernel reads it by DMA, a gigabyte in part of a second, where GRUB's BIOS calls take 50 ms a megabyte under TCG.
     [[ -z $model ]] || qemu+=(-fw_cfg "name=opt/bareflow/model,file=$(comma_safe "$model")")
+    add_disks
     qemu+=("${qemu_extra[@]}")
 }
 
@@ -446,6 +479,7 @@ fi
     usage_error "the options have ${#kernel_line} characters; the kernel reads $max_command_line"
 
 prepare_model
+check_disks
 choose_ram
 prepare_image
 choose_accelerator

@@ -8,6 +8,7 @@
 #include "arch/x86_64/console.h"
 #include "arch/x86_64/cores.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/disks.h"
 #include "arch/x86_64/exit.h"
 #include "arch/x86_64/fault.h"
 #include "arch/x86_64/fw_cfg.h"
@@ -201,6 +202,7 @@ extern "C" [[noreturn]] void kernel_main(uint32_t magic, uint64_t information) {
     terminal.set_interactive(!options.has_prompt);
     Kernel kernel(boot);
     log_machine(kernel, boot);
+    initialise_disks(tsc_clock, serial_log);
     if (!options.test.empty()) or_fail(run_selftest(options.test, kernel));
     if (options.test.empty()) {
         const Candidates models = find_models(boot);

@@ -85,3 +85,7 @@ namespace std {
 }  // namespace std
 
 extern "C" [[noreturn]] void __cxa_pure_virtual() { PANIC("pure virtual function called"); }
+
+/// The vtable of a class with a virtual destructor names it, but nothing here is made by `new` of this kind.
+void operator delete(void*) noexcept { PANIC("operator delete called"); }
+void operator delete(void*, size_t) noexcept { PANIC("operator delete called"); }

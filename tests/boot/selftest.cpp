@@ -8,6 +8,7 @@
 #include "arch/x86_64/image.h"
 #include "arch/x86_64/interrupts.h"
 #include "arch/x86_64/memory.h"
+#include "tests/boot/selftest_disks.h"
 
 namespace bareflow {
 namespace {
@@ -295,6 +296,8 @@ Result<void> run_selftest(std::string_view name, Platform& platform) {
             return invalid("self-test: {} did not fault", name);
         }
     }
+    constexpr std::string_view kDiskPrefix = "disk:";
+    if (name.starts_with(kDiskPrefix)) return run_disk_selftest(name.substr(kDiskPrefix.size()), platform);
     if (name == "malloc") return test_malloc(platform);
     if (name == "paging") return test_paging(platform);
     if (name == "recover") return test_recover(platform);

@@ -21,7 +21,7 @@ WRONG_OPTIONS = {
     "enumeration": (["--firmware", "coreboot"], "bios uefi"),
     "assembler": (["--assembler", "nasm"], "asmjit tiny"),
     "cache-type": (["--cache-type", "q8_0"], "f32 f16"),
-    "disk-not-yet": (["--disk", "x.img"], "not in this build"),
+    "disk-bus": (["--disk-bus", "scsi"], "virtio virtio-legacy ahci"),
     "cores": (["-t", "65"], "from 0 to 64"),
     "stray-text": (["Once upon a time"], "-p"),
     "tokenizer-alone": (["-z", "tok.bin"], "-m"),
@@ -43,7 +43,7 @@ def test_help_names_every_option_of_the_design(tmp_path):
     run = execute([str(LAUNCHER), "--help"], tmp_path / "log", 10)
     assert run.status == 0
     options = """-m -z -p -n --temp --top-k --top-p --min-p --repeat-penalty --seed -c --cache-type -t --isa --jit --assembler --numerics
-                 --disk --ram --smp --firmware --accel --log --timeout""".split()
+                 --disk --disk-bus --ram --smp --firmware --accel --log --timeout""".split()
     assert [name for name in options if f"  {name} ".encode() not in run.output] == []
 
 
@@ -59,6 +59,48 @@ def test_a_missing_or_wrong_file_is_an_error_before_qemu_starts(tmp_path, option
     assert run.status == 1
     assert message in run.errors
     assert run.log == ""
+
+
+@pytest.mark.parametrize(
+    "content,message", [(None, "there is no file"), (b"", "has 0 bytes"), (b"x" * 700, "has 700 bytes")],
+    ids=["missing", "empty", "no-sectors"])
+def test_a_disk_that_cannot_be_one_is_an_error_before_qemu_starts(tmp_path, content, message):
+    disk = tmp_path / "disk.img"
+    if content is not None:
+        disk.write_bytes(content)
+    command = [str(LAUNCHER), "--log", str(tmp_path / "log"), "-p", "x", "--disk", str(disk)]
+    run = execute(command, tmp_path / "log", 10)
+    assert run.status == 1
+    assert message in run.errors and str(disk) in run.errors
+    assert run.log == ""
+
+
+def test_a_disk_that_is_no_file_is_an_error_before_qemu_starts(tmp_path):
+    command = [str(LAUNCHER), "--log", str(tmp_path / "log"), "-p", "x", "--disk", str(tmp_path)]
+    run = execute(command, tmp_path / "log", 10)
+    assert run.status == 1
+    assert "is no image file" in run.errors
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to everything")
+def test_a_disk_that_cannot_be_written_is_an_error_before_qemu_starts(tmp_path):
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(512))
+    disk.chmod(0o444)
+    run = execute([str(LAUNCHER), "--log", str(tmp_path / "log"), "-p", "x", "--disk", str(disk)], tmp_path / "log", 10)
+    assert run.status == 1
+    assert "cannot be read and written" in run.errors
+
+
+def test_more_disks_than_the_bus_has_ports_are_an_error_before_qemu_starts(tmp_path):
+    command = [str(LAUNCHER), "--log", str(tmp_path / "log"), "-p", "x", "--disk-bus", "ahci"]
+    for number in range(6):
+        disk = tmp_path / f"disk{number}.img"
+        disk.write_bytes(bytes(512))
+        command += ["--disk", str(disk)]
+    run = execute(command, tmp_path / "log", 10)
+    assert run.status == 1
+    assert "ports for 5 disks" in run.errors
 
 
 def test_a_model_larger_than_ram_is_an_error_before_qemu_starts(tmp_path):
