@@ -15,7 +15,7 @@ JOBS := $(shell nproc)
 # What building and running needs, and what tests and checks need beside it (Debian 12).
 RUN_PACKAGES := g++ binutils xz-utils musl-dev libcli11-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
 	grub-efi-amd64-bin xorriso mtools
-TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
+TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest dosfstools
 CHECK_PACKAGES := clang-format-14 shellcheck
 # Oracles of the assemblers, and what the fuzzers are built with.
 ORACLE_PACKAGES := libxbyak-dev libzydis-dev
