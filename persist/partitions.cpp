@@ -104,8 +104,8 @@ Result<Partition> find_fat16(BlockDevice& disk) {
     if (whole.ok()) return Partition{PartitionKind::kWholeDisk, 0, {0, sectors}};
 
     auto list = read_partitions(disk);
-    if (!list.ok()) {
-        if (list.error().code == ErrorCode::kDevice) return list.error();
+    if (!list.ok() && list.error().code == ErrorCode::kDevice) return list.error();
+    if (!list.ok() || list.value().items().empty()) {
         return Error::make(ErrorCode::kNotFound, "{}: no FAT16 and no partitions. As a file system: {}",
                            disk.name(), whole.error().message.view());
     }
