@@ -1,6 +1,8 @@
 // The volume: mounting, finding by path, and what changes files but not their bytes. fat16_files.cpp has the rest.
 #include "persist/fat16.h"
 
+#include "persist/fat16_check.h"
+
 namespace bareflow {
 namespace {
 
@@ -44,7 +46,13 @@ Result<Fat16> Fat16::mount(BlockDevice& device, SectorRange range, Allocator& al
     TRY(disk.read(0, boot));
     const FatLayout layout = TRY(read_layout(boot, range.count));
     auto table = TRY(FatTable::load(disk, layout, allocator));
-    return Fat16(FatVolume{disk, layout, std::move(table), std::move(window), std::move(scratch), FatTime{}});
+    FatVolume volume{disk, layout, std::move(table), std::move(window), std::move(scratch), FatTime{}};
+    if (!volume.table.clean() || layout.boot_dirty) {
+        auto sound = check_tree(volume, allocator);
+        if (!sound.ok() && sound.error().code == ErrorCode::kOutOfMemory) return sound.error();
+        if (!sound.ok()) volume.table.forbid_writing(sound.error().message);
+    }
+    return Fat16(std::move(volume));
 }
 
 Result<void> Fat16::unmount() {
@@ -76,10 +84,9 @@ Result<void> Fat16::writable() const {
 Result<void> Fat16::begin_change() {
     TRY(writable());
     if (marked_) return {};
+    marked_ = true;  // even if it fails: the mark may be on the medium
     volume_.table.set_clean(false);
-    TRY(commit());
-    marked_ = true;
-    return {};
+    return commit();
 }
 
 Result<void> Fat16::commit(FatTable::Order order, uint32_t cluster) {

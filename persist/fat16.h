@@ -46,7 +46,8 @@ class Fat16 {
     static constexpr uint64_t kMostFileBytes = UINT32_MAX;
 
     /// Reads the boot sector and the FAT of the volume in `range` of `disk`. Memory: the FAT (128 KiB at most, twice that
-    /// while mounting) and 68 KiB. `disk` and `allocator` outlive the volume. Changes nothing.
+    /// while mounting) and 68 KiB. `disk` and `allocator` outlive the volume. Changes nothing. A volume that was not
+    /// unmounted is walked through once; if two of its files share clusters, it is read-only.
     /// kInvalid, kUnsupported: no FAT16, or a damaged one; says which field.
     static Result<Fat16> mount(BlockDevice& disk, SectorRange range, Allocator& allocator);
     /// The volume is clean on the medium, unless it was not when mounted. It can be used again, and is dirty from the

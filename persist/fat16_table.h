@@ -28,6 +28,8 @@ class FatTable {
 
     /// Why this table is not to be written, as a sentence; empty if it may be.
     std::string_view damage() const { return damage_.view(); }
+    /// From now on it is not to be written, for this reason.
+    void forbid_writing(std::string_view reason) { damage_ = reason; }
     /// Sectors in which the copies differed when loaded. The first commit makes them equal.
     uint32_t differing_sectors() const { return differing_; }
     uint32_t free_clusters() const { return free_; }
@@ -86,7 +88,7 @@ class FatTable {
     uint32_t free_ = 0;
     uint32_t differing_ = 0;
     uint32_t search_from_ = kFirstCluster;
-    FixedString<120> damage_;
+    FixedString<232> damage_;
 };
 
 }  // namespace bareflow
