@@ -30,11 +30,14 @@ class DiskRange {
     /// failure ends all writing, since nobody can tell what the medium holds.
     Result<void> barrier();
 
+    /// A change was left half done: nothing is written any more, so that the volume keeps its mark of being in use.
+    void give_up() { failed_ = true; }
+
     const SectorRange& range() const { return range_; }
     std::string_view name() const { return disk_->name(); }
     BlockDevice& disk() const { return *disk_; }
     bool read_only() const { return disk_->limits().read_only; }
-    /// Whether a write of metadata or a flush has failed.
+    /// Whether a write of metadata or a flush has failed, or a change was given up.
     bool failed() const { return failed_; }
 
  private:

@@ -271,7 +271,7 @@ Result<void> Fat16::rename(std::string_view from, std::string_view to) {
     if (moved.ok()) moved = erase_entry(volume_, old.place);
     if (!moved.ok()) {  // a second try, at the least harm: the file stays where it was
         if (directory) (void)set_parent(volume_, old.entry.first_cluster, old.directory);
-        (void)erase_entry(volume_, place);
+        if (!erase_entry(volume_, place).ok()) volume_.disk.give_up();
         (void)volume_.disk.barrier();
         return moved;
     }

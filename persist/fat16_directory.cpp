@@ -37,7 +37,12 @@ Result<void> replace(FatVolume& volume, const EntryPlace& place, const Directory
     ASSERT(place.pieces <= place.index);
     const uint32_t first = place.index - place.pieces;
     for (uint32_t end = place.index + 1; end > first;) {
-        const Sector sector = TRY(load_slot(volume, place.directory, end - 1));
+        const auto loaded = load_slot(volume, place.directory, end - 1);
+        if (!loaded.ok()) {
+            if (end <= place.index) volume.disk.give_up();
+            return loaded.error();
+        }
+        const Sector& sector = loaded.value();
         do {
             --end;
             uint8_t* slot = slot_in(sector.bytes, end);

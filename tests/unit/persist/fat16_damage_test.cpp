@@ -2,6 +2,7 @@
 // hangs, and nothing reaches outside the volume.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "persist/fat16_name.h"
@@ -189,7 +190,7 @@ TEST_F(Damage, OfAVolumeLargerThanItsPlaceIsToldAtOnce) {
     TestAllocator allocator;
     EXPECT_FAILS(Fat16::mount(disk, {0, 32'767}, allocator), kInvalid, "32767");
     EXPECT_FAILS(Fat16::mount(disk, {40'000, 100}, allocator), kOutOfRange, "memory");
-    EXPECT_FAILS(Fat16::mount(disk, {UINT64_MAX, 2}, allocator), kOutOfRange, "partition");
+    EXPECT_FAILS(Fat16::mount(disk, {UINT64_MAX, 2}, allocator), kOutOfRange, "memory");
 }
 
 TEST_F(Damage, OfLongNamesLeavesTheShortOnes) {
@@ -290,7 +291,7 @@ TEST_F(Damage, AnywhereNeverHangsAndNeverReachesOut) {
     std::mt19937 random(3);
     unsigned mounted = 0;
     for (int round = 0; round < 300; ++round) {
-        work.copy_from(disk);
+        work.set_bytes(0, disk.bytes(0, (layout.data_start + 256) * kSectorBytes));
         for (int i = 0; i < 30; ++i) {
             const uint64_t spot = random() % 3 == 0   ? layout.table_start * kSectorBytes + random() % 40
                                   : random() % 2 == 0 ? root_entry(0, random() % 256)
@@ -305,7 +306,10 @@ TEST_F(Damage, AnywhereNeverHangsAndNeverReachesOut) {
         for (const char* path : {"", "D", "D/D"}) {
             for (const std::string& name : names_in(fat, path)) {
                 const std::string full = std::string(path) + "/" + name;
-                (void)text_of(fat, full);
+                const auto info = fat.info(full);  // of any size: read no more than a part
+                const uint32_t size = info.ok() ? info.value().size : 0;
+                std::vector<uint8_t> part(std::min<uint32_t>(size, 50'000));
+                (void)fat.read(full, size - part.size(), part).ok();
                 if (random() % 2 == 0) (void)fat.append(full, bytes_of("text")).ok();
                 if (random() % 2 == 0) (void)fat.rename(full, "D/R" + std::to_string(random() % 9)).ok();
                 if (random() % 4 == 0) (void)fat.truncate(full, 1).ok();
