@@ -256,7 +256,7 @@ help:
 	@echo 'make unit-san     the same under AddressSanitizer and UBSan'
 	@echo 'make boot-tests   the QEMU tests only'
 	@echo 'make oracle-tests instructions and routines against asmjit, xbyak, Zydis and an interpreter'
-	@echo 'make fuzz         libFuzzer on assemblers and routines; FUZZ_SECONDS=60 (make deps-fuzz first)'
+	@echo 'make fuzz         libFuzzer on assemblers, routines and disks; FUZZ_SECONDS=60 (make deps-fuzz first)'
 	@echo 'make check        format, layering, shell scripts'
 	@echo 'make bench        boot time, and bareflow-bench: routines beside limits, hand-written code, other libraries'
 	@echo 'make bench-peers  bareflow-bench in turns with llama.cpp from npm, on made-up TinyLlama weights'

@@ -63,31 +63,32 @@ Result<void> check_kind(const BootSector& boot, ByteSpan bytes) {
     return {};
 }
 
+// Messages get values (+): a reference to a packed field would be misaligned.
 Result<void> check_fields(const BootSector& boot) {
     if (!std::has_single_bit(boot.sector_bytes) || boot.sector_bytes < 512 || boot.sector_bytes > 4096) {
-        return invalid("BPB: {} bytes a sector are not 512, 1024, 2048 or 4096", boot.sector_bytes);
+        return invalid("BPB: {} bytes a sector are not 512, 1024, 2048 or 4096", +boot.sector_bytes);
     }
     if (boot.sector_bytes != kSectorBytes) {
-        return unsupported("BPB: sectors of {} bytes; format with mkfs.fat -S 512", boot.sector_bytes);
+        return unsupported("BPB: sectors of {} bytes; format with mkfs.fat -S 512", +boot.sector_bytes);
     }
     if (!std::has_single_bit(boot.sectors_per_cluster)) {
-        return invalid("BPB: {} sectors a cluster are no power of two", boot.sectors_per_cluster);
+        return invalid("BPB: {} sectors a cluster are no power of two", +boot.sectors_per_cluster);
     }
     if (boot.reserved_sectors == 0) return invalid("BPB: no reserved sector, where this one must be");
     if (boot.tables == 0 || boot.tables > kMostTables) {
-        return invalid("BPB: {} FATs; there are 1 to {}, usually 2", boot.tables, kMostTables);
+        return invalid("BPB: {} FATs; there are 1 to {}, usually 2", +boot.tables, kMostTables);
     }
-    if (boot.media != 0xF0 && boot.media < 0xF8) return invalid("BPB: {:02x} is no media byte", boot.media);
+    if (boot.media != 0xF0 && boot.media < 0xF8) return invalid("BPB: {:02x} is no media byte", +boot.media);
     if (boot.table_sectors == 0 && boot.root_entries == 0) {
         return unsupported("this is FAT32, not FAT16 (no root entries); format with mkfs.fat -F 16");
     }
     if (boot.table_sectors == 0) return invalid("BPB: a FAT of 0 sectors");
     if (boot.root_entries == 0) return invalid("BPB: a root directory of 0 entries");
     if (boot.root_entries % kRootEntriesInSector != 0) {
-        return invalid("BPB: {} root entries do not fill whole sectors", boot.root_entries);
+        return invalid("BPB: {} root entries do not fill whole sectors", +boot.root_entries);
     }
     if (boot.sectors16 != 0 && boot.sectors32 != 0 && boot.sectors16 != boot.sectors32) {
-        return invalid("BPB: two sizes, {} and {} sectors", boot.sectors16, boot.sectors32);
+        return invalid("BPB: two sizes, {} and {} sectors", +boot.sectors16, +boot.sectors32);
     }
     if (boot.sectors16 == 0 && boot.sectors32 == 0) return invalid("BPB: a volume of 0 sectors");
     return {};

@@ -91,14 +91,14 @@ void append_character(FixedString<kLongNameBytes>& out, uint32_t c) {
 // A piece of a long name: its number, 13 units in three places, and the checksum of the short name.
 struct LongNamePiece {
     uint8_t number;
-    uint16_t first[5];
+    uint8_t first[10];  // units of UTF-16, not at even addresses
     uint8_t attributes;
     uint8_t type;
     uint8_t checksum;
-    uint16_t second[6];
-    uint16_t zero;
-    uint16_t third[2];
-} __attribute__((packed));
+    uint8_t second[12];
+    uint8_t zero[2];
+    uint8_t third[4];
+};
 static_assert(sizeof(LongNamePiece) == sizeof(DirectoryEntry) && offsetof(LongNamePiece, third) == 28);
 
 constexpr uint8_t kLastPiece = 0x40;  // the last piece of a name stands first

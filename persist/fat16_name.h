@@ -2,6 +2,7 @@
 // (Microsoft "FAT: General Overview of On-Disk Format" 1.03, "Long Directory Entries").
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -45,8 +46,8 @@ struct DirectoryEntry {
         kArchive = 0x20,
         kLongName = 0x0F,
     };
-} __attribute__((packed));
-static_assert(sizeof(DirectoryEntry) == 32);
+};
+static_assert(sizeof(DirectoryEntry) == 32 && offsetof(DirectoryEntry, size) == 28);
 
 /// The eleven bytes for `name`: letters in upper case, padded with spaces. kInvalid: not an 8.3 name; says why.
 Result<void> pack_short_name(std::string_view name, uint8_t (&packed)[kShortNameBytes]);

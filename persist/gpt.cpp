@@ -21,8 +21,10 @@ struct GptHeader {
     uint32_t entries;
     uint32_t entry_bytes;
     uint32_t entries_crc;
-} __attribute__((packed));
-static_assert(sizeof(GptHeader) == 92 && offsetof(GptHeader, entries_sector) == 72);
+};
+constexpr size_t kHeaderBytes = 92;  // on the disk, without what aligns the struct
+static_assert(offsetof(GptHeader, entries_sector) == 72 &&
+              offsetof(GptHeader, entries_crc) == kHeaderBytes - 4);
 
 // UEFI 2.10, table 5.6; the type of an entry in use is not all zero.
 struct GptEntry {
@@ -32,7 +34,7 @@ struct GptEntry {
     uint64_t last_sector;
     uint64_t attributes;
     uint16_t name[36];
-} __attribute__((packed));
+};
 static_assert(sizeof(GptEntry) == 128 && offsetof(GptEntry, first_sector) == 32);
 
 constexpr uint32_t kRevision = 0x00010000;
@@ -43,11 +45,11 @@ Result<GptHeader> read_header(BlockDevice& disk, uint64_t sector) {
     alignas(16) uint8_t bytes[kSectorBytes];
     TRY(disk.read(sector, bytes));
     GptHeader header;
-    __builtin_memcpy(&header, bytes, sizeof(header));
+    __builtin_memcpy(&header, bytes, kHeaderBytes);
     if (__builtin_memcmp(header.signature, "EFI PART", sizeof(header.signature)) != 0) {
         return invalid("{}: no GPT header in sector {}", disk.name(), sector);
     }
-    if (header.revision != kRevision || header.header_bytes < sizeof(header) ||
+    if (header.revision != kRevision || header.header_bytes < kHeaderBytes ||
         header.header_bytes > kSectorBytes) {
         return invalid("{}: the GPT header in sector {} has revision {:x} and {} bytes", disk.name(), sector,
                        header.revision, header.header_bytes);

@@ -1,5 +1,7 @@
 #include "persist/partitions.h"
 
+#include <cstddef>
+
 #include "persist/fat16_layout.h"
 #include "persist/gpt.h"
 
@@ -14,8 +16,8 @@ struct MbrEntry {
     uint8_t last_chs[3];
     uint32_t first_sector;
     uint32_t sectors;
-} __attribute__((packed));
-static_assert(sizeof(MbrEntry) == 16);
+};
+static_assert(sizeof(MbrEntry) == 16 && offsetof(MbrEntry, first_sector) == 8);
 
 constexpr size_t kPrimaryEntries = 4;
 constexpr size_t kTableOffset = 446;

@@ -12,10 +12,15 @@ FUZZ_COMMON := $(ORACLE_SOURCES) $(ORACLE_TESTED) tests/fuzz/llvm_decoder.cpp ar
 FUZZ_OBJECTS := $(FUZZ_COMMON:%.cpp=$(BUILD)/fuzz/%.o)
 FUZZ_LIBRARIES = $(ORACLE_LIBRARIES) -L/usr/lib/llvm-$(FUZZ_LLVM)/lib -lLLVM-$(FUZZ_LLVM) $(BUILD)/libm.o
 
+# What reads disks: no assembler in it.
+FUZZ_DISK_TARGETS := fuzz_fat16
+FUZZ_DISK_SOURCES := $(wildcard persist/*.cpp) arch/base/format.cpp arch/base/text.cpp arch/host/panic.cpp
+FUZZ_ALL := $(FUZZ_TARGETS) $(FUZZ_DISK_TARGETS)
+
 .PHONY: fuzz
-fuzz: $(FUZZ_TARGETS:%=fuzz-%)
-.PHONY: $(FUZZ_TARGETS:%=fuzz-%)
-$(FUZZ_TARGETS:%=fuzz-%): fuzz-%: $(BUILD)/fuzz/%
+fuzz: $(FUZZ_ALL:%=fuzz-%)
+.PHONY: $(FUZZ_ALL:%=fuzz-%)
+$(FUZZ_ALL:%=fuzz-%): fuzz-%: $(BUILD)/fuzz/%
 	@mkdir -p $(BUILD)/fuzz/corpus/$*
 	$< -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -max_len=512 -len_control=0 -print_final_stats=1 \
 		-verbosity=0 -print_funcs=0 -artifact_prefix=$(BUILD)/fuzz/$*- $(BUILD)/fuzz/corpus/$*
@@ -26,3 +31,5 @@ $(BUILD)/fuzz/%.o: %.cpp tests/fuzz/fuzz.mk
 	$(FUZZ_CXX) $(FUZZ_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
 $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_OBJECTS) $(ASMJIT_LIBRARY) $(BUILD)/libm.o
 	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined,fuzzer $(filter %.o,$(filter-out $(BUILD)/libm.o,$^)) $(FUZZ_LIBRARIES) -o $@
+$(FUZZ_DISK_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_DISK_SOURCES:%.cpp=$(BUILD)/fuzz/%.o)
+	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined,fuzzer $^ -o $@
