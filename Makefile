@@ -15,7 +15,7 @@ JOBS := $(shell nproc)
 # What building and running needs, and what tests and checks need beside it (Debian 12).
 RUN_PACKAGES := g++ binutils xz-utils musl-dev libcli11-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
 	grub-efi-amd64-bin xorriso mtools
-TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
+TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest dosfstools
 CHECK_PACKAGES := clang-format-14 shellcheck
 # Oracles of the assemblers, and what the fuzzers are built with.
 ORACLE_PACKAGES := libxbyak-dev libzydis-dev
@@ -282,7 +282,7 @@ help:
 	@echo 'make unit-san     the same under AddressSanitizer and UBSan'
 	@echo 'make boot-tests   the QEMU tests only'
 	@echo 'make oracle-tests instructions and routines against asmjit, xbyak, Zydis and an interpreter'
-	@echo 'make fuzz         libFuzzer on assemblers, routines and snapshots; FUZZ_SECONDS=60 (make deps-fuzz first)'
+	@echo 'make fuzz         libFuzzer on assemblers, routines, disks and snapshots; FUZZ_SECONDS=60 (make deps-fuzz first)'
 	@echo 'make check        format, layering, shell scripts'
 	@echo 'make bench        boot time, and bareflow-bench: routines beside limits, hand-written code, other libraries'
 	@echo 'make bench-peers  bareflow-bench in turns with llama.cpp from npm, on made-up TinyLlama weights'

@@ -12,10 +12,16 @@ FUZZ_COMMON := $(ORACLE_SOURCES) $(ORACLE_TESTED) tests/fuzz/llvm_decoder.cpp ar
 FUZZ_OBJECTS := $(FUZZ_COMMON:%.cpp=$(BUILD)/fuzz/%.o)
 FUZZ_LIBRARIES = $(ORACLE_LIBRARIES) -L/usr/lib/llvm-$(FUZZ_LLVM)/lib -lLLVM-$(FUZZ_LLVM) $(BUILD)/libm.o
 
+# What reads disks and snapshots needs no other assemblers and decoders.
+FUZZ_DISK_TARGETS := fuzz_fat16 fuzz_snapshot
+FUZZ_DISK_SOURCES := $(wildcard persist/*.cpp arch/base/*.cpp) arch/host/panic.cpp \
+	emitter/routine_emitter.cpp emitter/tiny_maker.cpp emitter/tiny_assembler.cpp
+FUZZ_ALL := $(FUZZ_TARGETS) $(FUZZ_DISK_TARGETS)
+
 .PHONY: fuzz
-fuzz: $(FUZZ_TARGETS:%=fuzz-%) fuzz-fuzz_snapshot
-.PHONY: $(FUZZ_TARGETS:%=fuzz-%) fuzz-fuzz_snapshot
-$(FUZZ_TARGETS:%=fuzz-%) fuzz-fuzz_snapshot: fuzz-%: $(BUILD)/fuzz/%
+fuzz: $(FUZZ_ALL:%=fuzz-%)
+.PHONY: $(FUZZ_ALL:%=fuzz-%)
+$(FUZZ_ALL:%=fuzz-%): fuzz-%: $(BUILD)/fuzz/%
 	@mkdir -p $(BUILD)/fuzz/corpus/$*
 	$< -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -max_len=512 -len_control=0 -print_final_stats=1 \
 		-verbosity=0 -print_funcs=0 -artifact_prefix=$(BUILD)/fuzz/$*- $(BUILD)/fuzz/corpus/$*
@@ -26,9 +32,6 @@ $(BUILD)/fuzz/%.o: %.cpp tests/fuzz/fuzz.mk
 	$(FUZZ_CXX) $(FUZZ_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
 $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_OBJECTS) $(ASMJIT_LIBRARY) $(BUILD)/libm.o
 	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined,fuzzer $(filter %.o,$(filter-out $(BUILD)/libm.o,$^)) $(FUZZ_LIBRARIES) -o $@
-
-# The snapshot reader needs no other assemblers and decoders.
-SNAPSHOT_FUZZED := tests/fuzz/fuzz_snapshot.cpp $(wildcard persist/*.cpp arch/base/*.cpp) arch/host/panic.cpp \
-	emitter/routine_emitter.cpp emitter/tiny_maker.cpp emitter/tiny_assembler.cpp
-$(BUILD)/fuzz/fuzz_snapshot: $(SNAPSHOT_FUZZED:%.cpp=$(BUILD)/fuzz/%.o) $(BUILD)/libm.o
+$(FUZZ_DISK_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o \
+		$(FUZZ_DISK_SOURCES:%.cpp=$(BUILD)/fuzz/%.o) $(BUILD)/libm.o
 	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined,fuzzer $^ -o $@
