@@ -41,7 +41,7 @@ constexpr OptionSpec kTable[] = {
      "milliseconds of that in one boot; given, a single run tunes after its text (default: 2000)", false},
     {"profile", 0, "on|off", "show where the time went, at the end (default: off)", false, "on"},
     {"weights", 0, "WHERE",
-     "fw_cfg, module or embedded: where the model is looked for (default: in this order)", true},
+     "fw_cfg, module, disk or embedded: where the model is looked for (default: in this order)", true},
     {"exit", 0, "HOW", "debug-exit, acpi or halt: how the kernel stops (default: what the machine has)",
      true},
     {"test", 0, "NAME", "a self-test of the test kernel", true},
@@ -265,8 +265,8 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
     } else if (name == "numerics") {
         numerics = TRY(numerics_choice(value));
     } else if (name == "weights") {
-        if (!is_one_of(value, {"fw_cfg", "module", "embedded"})) {
-            return bad_value(name, value, "fw_cfg, module or embedded");
+        if (!is_one_of(value, {"fw_cfg", "module", "disk", "embedded"})) {
+            return bad_value(name, value, "fw_cfg, module, disk or embedded");
         }
         weights = value;
     } else if (name == "tune") {

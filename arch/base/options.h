@@ -34,7 +34,7 @@ enum class NumericsChoice : uint8_t { kAuto, kFma, kMulAdd };
 enum class TuneChoice : uint8_t { kIdle, kInline, kOff };
 
 struct Options {
-    std::string_view model;      ///< -m; empty: the embedded one
+    std::string_view model;      ///< -m; empty: model.wllm of the disk, or the embedded one
     std::string_view tokenizer;  ///< -z
     std::string_view prompt;     ///< -p
     bool has_prompt = false;     ///< -p was given, even an empty one: run once
@@ -51,7 +51,7 @@ struct Options {
     uint32_t tune_ms = 2000;   ///< of tuning, in one boot
     bool has_tune_ms = false;  ///< --tune-ms was given: a single run tunes, too
     bool profile = false;      ///< show where the time went, at the end
-    std::string_view weights;  ///< fw_cfg, module or embedded; empty: the first that there is (kernel)
+    std::string_view weights;  ///< fw_cfg, module, disk or embedded; empty: the first that there is (kernel)
     std::string_view
         exit;  ///< how the kernel stops: debug-exit, acpi, halt; empty: what the machine has (kernel)
     std::string_view test;  ///< a self-test of the test kernel

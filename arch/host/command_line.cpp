@@ -42,6 +42,9 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
         all.push_back({&spec, option, all.size()});
     }
     app.add_option("--log", command_line.log, "write the log to FILE (default: nowhere)")->type_name("FILE");
+    app.add_option("--disk", command_line.disk,
+                   "a disk image: a model is read from its FAT16 volume, and what is learned is kept there")
+        ->type_name("IMG");
     app.add_option("--perplexity", command_line.perplexity,
                    "tell how well the model foresees the text in FILE, and end")
         ->type_name("FILE");

@@ -12,6 +12,7 @@ struct HostCommandLine {
     Options options;         ///< views into `values`
     std::string log;         ///< --log; empty: none
     std::string perplexity;  ///< --perplexity: a text file; empty: none, write stories
+    std::string disk;        ///< --disk: an image with a FAT16 volume; empty: none
     uint32_t timeout_s = 0;  ///< --timeout; 0: none
     std::vector<std::string> values;
 

@@ -75,6 +75,20 @@ class HostPlatform final : public Platform {
     uint64_t entropy() override;
     ByteSpan build_id() const override;
     uint64_t unix_seconds() override;
+    FixedFile* snapshot_slot(unsigned index) override {
+        return slots_ == nullptr ? nullptr : slots_->slot(index);
+    }
+
+    /// Where the two slots come from.
+    class Slots {
+     public:
+        virtual FixedFile* slot(unsigned index) = 0;
+
+     protected:
+        ~Slots() = default;
+    };
+    /// Snapshots are kept there from now on; it outlives the platform's use.
+    void keep_snapshots_on(Slots& slots) { slots_ = &slots; }
 
     Result<void> open_log(const std::string& path) { return log_.open(path); }
     /// Whether the text, and the log, could be written.
@@ -92,6 +106,7 @@ class HostPlatform final : public Platform {
     CpuFeatures features_;
     FixedString<48> cpu_name_;
     Threads threads_;
+    Slots* slots_ = nullptr;
 };
 
 }  // namespace bareflow

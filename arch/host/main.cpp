@@ -5,8 +5,10 @@
 #include <cstdio>
 #include <optional>
 
+#include "arch/boot_disk.h"
 #include "arch/boot_main.h"
 #include "arch/host/command_line.h"
+#include "arch/host/file_block_device.h"
 #include "arch/host/host_platform.h"
 #include "arch/host/watchdog.h"
 #include "arch/routine_engine.h"
@@ -53,12 +55,53 @@ Result<void> work(const HostCommandLine& command_line, HostPlatform& platform, c
     return boot_main(platform, command_line.options, {&image, 1});
 }
 
+/// --disk: as the kernel has its disks.
+class HostDisk final : public HostPlatform::Slots {
+ public:
+    HostDisk(FileBlockDevice device, HostPlatform& platform)
+        : device_(std::move(device)), volume_(platform.allocator(), platform.log()) {
+        BlockDevice* const disks[] = {&device_};
+        volume_.find(disks, platform.unix_seconds());
+        platform.keep_snapshots_on(*this);
+    }
+    FixedFile* slot(unsigned index) override { return volume_.snapshot_slot(index); }
+    bool found() const { return volume_.found(); }
+    /// The volume's model; empty if it has none.
+    Result<ByteSpan> read_model(Allocator& allocator) {
+        const std::optional<FileInfo> file = volume_.file(BootDisk::kModel);
+        if (!file) return ByteSpan();
+        model_ = TRY(Buffer<uint8_t>::make(allocator, file->size, "the disk's model"));
+        TRY(volume_.read(*file, model_.span()));
+        return ByteSpan(model_.span());
+    }
+
+ private:
+    FileBlockDevice device_;
+    BootDisk volume_;
+    Buffer<uint8_t> model_;
+};
+
 Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
     const Options& options = command_line.options;
     if (!command_line.log.empty()) TRY(platform.open_log(command_line.log));
+    std::optional<HostDisk> disk;
+    if (!command_line.disk.empty()) {
+        disk.emplace(TRY(FileBlockDevice::open(command_line.disk, FileBlockDevice::Access::kReadWrite)),
+                     platform);
+        if (!disk->found()) {
+            return Error::make(
+                ErrorCode::kNotFound,
+                "--disk {}: no FAT16 volume that is empty, labelled BAREFLOW, or has a {} or {}; make one "
+                "with mkfs.fat -F 16 -n BAREFLOW",
+                command_line.disk, BootDisk::kModel, BootDisk::kConfig);
+        }
+    }
     if (options.model.empty()) {
         if (!options.tokenizer.empty())
             return invalid("-z is the tokenizer of a model file; give that with -m");
+        ByteSpan on_disk;
+        if (disk) on_disk = TRY(disk->read_model(platform.allocator()));
+        if (!on_disk.empty()) return work(command_line, platform, {"disk", BootDisk::kModel, on_disk});
         const ModelImage embedded{"embedded", "bareflow-stories", embedded_model()};
         return work(command_line, platform, embedded);
     }

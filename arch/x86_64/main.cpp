@@ -1,5 +1,6 @@
 // The kernel's main: from the boot loader's registers to the first prompt.
 #include "arch/base/options.h"
+#include "arch/boot_disk.h"
 #include "arch/boot_main.h"
 #include "arch/platform.h"
 #include "arch/x86_64/acpi.h"
@@ -18,6 +19,7 @@
 #include "arch/x86_64/memory.h"
 #include "arch/x86_64/multiboot2.h"
 #include "arch/x86_64/processor.h"
+#include "arch/x86_64/rtc.h"
 #include "arch/x86_64/selftest.h"
 #include "arch/x86_64/serial.h"
 
@@ -41,9 +43,16 @@ uint64_t bytes_between(const uint8_t* start, const uint8_t* end) {
     return static_cast<uint64_t>(end - start);
 }
 
+/// 0: the clock does not know.
+uint64_t seconds_since_1970() {
+    const Result<uint64_t> now = read_rtc(cmos_ports(), rtc_century_register(acpi_table("FACP")));
+    return now.ok() ? now.value() : 0;
+}
+
 class Kernel final : public Platform {
  public:
-    explicit Kernel(const BootInformation& boot) : boot_(boot), cpu_name_(cpu_brand(RunningCpu())) {}
+    Kernel(const BootInformation& boot, BootDisk& disk)
+        : boot_(boot), disk_(disk), cpu_name_(cpu_brand(RunningCpu())) {}
     std::string_view name() const override { return "kernel"; }
     Terminal& terminal() override { return ::bareflow::terminal; }
     LogSink& log() override { return serial_log; }
@@ -72,9 +81,12 @@ class Kernel final : public Platform {
         return has_rdrand && cpu::read_random(value) ? value : cpu::read_tsc();
     }
     ByteSpan build_id() const override { return bareflow_build_id; }
+    FixedFile* snapshot_slot(unsigned index) override { return disk_.snapshot_slot(index); }
+    uint64_t unix_seconds() override { return seconds_since_1970(); }
 
  private:
     const BootInformation& boot_;
+    BootDisk& disk_;
     FixedString<48> cpu_name_;
 };
 
@@ -94,10 +106,24 @@ T or_fail(Result<T> result) {
     return result.take();
 }
 
-/// Reads the options, weakest first: bareflow.cfg beside the kernel, GRUB's command line, QEMU's fw_cfg.
-Result<void> read_options(const BootInformation& boot) {
+/// The disk's bareflow.cfg, whose bytes the options keep views of.
+Result<void> read_disk_options(BootDisk& disk) {
+    constexpr uint32_t kMaxConfig = 64 * 1024;
+    const std::optional<FileInfo> file = disk.file(BootDisk::kConfig);
+    if (!file) return {};
+    if (file->size > kMaxConfig) {
+        return invalid("bareflow.cfg on the disk has {} bytes; at most {} are read", file->size, kMaxConfig);
+    }
+    static constinit uint8_t config[kMaxConfig];
+    TRY(disk.read(*file, {config, file->size}));
+    return options.parse_config({reinterpret_cast<const char*>(config), file->size});
+}
+
+/// Reads the options, weakest first: bareflow.cfg beside the kernel, the disk's, GRUB's command line, QEMU's fw_cfg.
+Result<void> read_options(const BootInformation& boot, BootDisk& disk) {
     const ByteSpan config = boot.module(kConfigModule);
     TRY(options.parse_config({reinterpret_cast<const char*>(config.data()), config.size()}));
+    TRY(read_disk_options(disk));
 
     if (boot.command_line.size() > kMaxCommandLine) {
         return invalid("GRUB's command line has {} bytes; at most {} are read", boot.command_line.size(),
@@ -133,47 +159,102 @@ void log_machine(Kernel& kernel, const BootInformation& boot) {
 
 /// The models to try, the preferred one first.
 struct Candidates {
-    ModelImage sources[3];
+    ModelImage sources[4];
     size_t count = 0;
 };
 
-/// The launcher's model, read into frames of its own in pages of 2 MiB; empty if there is none.
+/// Frames of its own for a model, in pages of 2 MiB.
+Result<std::span<uint8_t>> room_for_model(uint64_t bytes) {
+    constexpr uint64_t kAlignment = uint64_t{2} << 20;
+    Result<PhysicalAddress> room = frames().allocate((bytes + kFrameSize - 1) / kFrameSize, kAlignment);
+    if (!room) {
+        return Error::make(ErrorCode::kOutOfMemory, "its {} MiB do not fit: the largest free piece is {} MiB",
+                           bytes >> 20, frames().largest_free_run() >> 20);
+    }
+    return std::span(reinterpret_cast<uint8_t*>(room.value()), bytes);
+}
+/// From now on nobody writes to it.
+Result<ByteSpan> sealed(std::span<uint8_t> model) {
+    const uint64_t bytes = (model.size() + kFrameSize - 1) / kFrameSize * kFrameSize;
+    TRY(address_space().protect(reinterpret_cast<uintptr_t>(model.data()), bytes, kReadOnly));
+    return ByteSpan(model);
+}
+
+/// The launcher's model; empty if there is none.
 Result<ByteSpan> read_fw_cfg_model() {
     const std::optional<FwCfgFile> file = fw_cfg_find(kFwCfgModel);
     if (!file) return ByteSpan();
-    constexpr uint64_t kAlignment = uint64_t{2} << 20;
-    const size_t frame_count = (file->size + kFrameSize - 1) / kFrameSize;
-    Result<PhysicalAddress> room = frames().allocate(frame_count, kAlignment);
-    if (!room) {
-        return Error::make(ErrorCode::kOutOfMemory, "its {} MiB do not fit: the largest free piece is {} MiB",
-                           file->size >> 20, frames().largest_free_run() >> 20);
-    }
-    auto* const bytes = reinterpret_cast<uint8_t*>(room.value());
-    fw_cfg_read(*file, {bytes, file->size});
-    TRY(address_space().protect(room.value(), frame_count * kFrameSize, kReadOnly));
-    return ByteSpan(bytes, file->size);
+    const std::span<uint8_t> room = TRY(room_for_model(file->size));
+    fw_cfg_read(*file, room);
+    return sealed(room);
 }
+
+/// Tells somebody who waits at the terminal how far a model is read.
+class ReadingShown final : public ReadProgress {
+ public:
+    explicit ReadingShown(std::string_view name) : name_(name) {}
+    void advanced(uint64_t done, uint64_t total) override {
+        if (!terminal.interactive() || total < kWorthTelling) return;
+        terminal.write(FixedString<96>::formatted("\r\033[Kreading {}: {}%", name_, done * 100 / total));
+        if (done == total) terminal.write("\r\033[K");
+    }
+
+ private:
+    static constexpr uint64_t kWorthTelling = 32 << 20;
+    std::string_view name_;
+};
+
+/// The disk's model; empty if there is none.
+Result<ByteSpan> read_disk_model(BootDisk& disk, std::string_view name) {
+    const std::optional<FileInfo> file = disk.file(name);
+    if (!file) return ByteSpan();
+    const std::span<uint8_t> room = TRY(room_for_model(file->size));
+    ReadingShown progress(name);
+    const uint64_t began = tsc_clock.now_ns();
+    TRY(disk.read(*file, room, &progress));
+    LogRecord(serial_log, "model_read")
+        .field("name", name)
+        .field("bytes", file->size)
+        .field("ms", static_cast<double>(tsc_clock.now_ns() - began) / 1e6);
+    return sealed(room);
+}
+
 void refuse(std::string_view source, std::string_view reason) {
     LogRecord(serial_log, "model_refused").field("source", source).field("reason", reason);
 }
 
-Candidates find_models(const BootInformation& boot) {
-    Candidates found;
-    if (options.weights.empty() || options.weights == "fw_cfg") {
-        Result<ByteSpan> model = read_fw_cfg_model();
-        if (!model) {
-            refuse("fw_cfg", model.error().message);
-        } else if (!model.value().empty()) {
-            found.sources[found.count++] = {"fw_cfg", kFwCfgModel, model.value()};
-        } else if (options.weights == "fw_cfg") {
-            refuse("fw_cfg", "QEMU has no file opt/bareflow/model; start it with iso/boot.sh -m FILE");
-        }
+/// Whether the options let a model come from there, and whether they ask for it.
+bool may_come_from(std::string_view source) { return options.weights.empty() || options.weights == source; }
+
+/// Adds the model, if there is one and it may come from there; else says why not.
+void add(Candidates& found, std::string_view source, std::string_view name, Result<ByteSpan> model,
+         std::string_view absent) {
+    if (!model) {
+        refuse(source, model.error().message);
+    } else if (!model.value().empty()) {
+        found.sources[found.count++] = {source, name, model.value()};
+    } else if (options.weights == source) {
+        refuse(source, absent);
     }
-    const ByteSpan module = boot.module(kModelModule);
-    if (!module.empty() && (options.weights.empty() || options.weights == "module")) {
-        found.sources[found.count++] = {"module", kModelModule, module};
-    } else if (options.weights == "module") {
-        refuse("module", "GRUB loaded no module named model; add `module2 FILE model` to grub.cfg");
+}
+
+Candidates find_models(const BootInformation& boot, BootDisk& disk) {
+    Candidates found;
+    if (may_come_from("fw_cfg")) {
+        add(found, "fw_cfg", kFwCfgModel, read_fw_cfg_model(),
+            "QEMU has no file opt/bareflow/model; start it with iso/boot.sh -m FILE");
+    }
+    if (may_come_from("module")) {
+        add(found, "module", kModelModule, boot.module(kModelModule),
+            "GRUB loaded no module named model; add `module2 FILE model` to grub.cfg");
+    }
+    // A disk is slow: what nobody would look at is not read.
+    if (may_come_from("disk") && found.count == 0) {
+        const std::string_view name = options.model.empty() ? BootDisk::kModel : options.model;
+        add(found, "disk", name, read_disk_model(disk, name),
+            disk.found()
+                ? "the disk has no such file; copy one there with mcopy, or name it with -m"
+                : "no disk has a FAT16 volume that is meant for BareFlow; give one with iso/boot.sh --disk");
     }
     found.sources[found.count++] = {
         "embedded",
@@ -197,15 +278,17 @@ extern "C" [[noreturn]] void kernel_main(uint32_t magic, uint64_t information) {
     tsc_clock.calibrate();
     initialise_local_apic(tsc_clock);
 
-    or_fail(read_options(boot));
+    initialise_disks(tsc_clock, serial_log);
+    BootDisk disk(heap(), serial_log);
+    if (!disks().empty()) disk.find(disks(), seconds_since_1970());
+    or_fail(read_options(boot, disk));
     set_exit_method(options.exit);
     terminal.set_interactive(!options.has_prompt);
-    Kernel kernel(boot);
+    Kernel kernel(boot, disk);
     log_machine(kernel, boot);
-    initialise_disks(tsc_clock, serial_log);
     if (!options.test.empty()) or_fail(run_selftest(options.test, kernel));
     if (options.test.empty()) {
-        const Candidates models = find_models(boot);
+        const Candidates models = find_models(boot, disk);
         or_fail(boot_main(kernel, options, {models.sources, models.count}));
     }
     exit_machine(ExitStatus::kSuccess, {});

@@ -1,0 +1,56 @@
+// The FAT16 volume that a machine boots with: options and a model are read from it, and what the boot learned is left on it.
+#pragma once
+
+#include <optional>
+
+#include "arch/base/allocator.h"
+#include "arch/base/log.h"
+#include "persist/fat16.h"
+#include "persist/partitions.h"
+#include "persist/snapshot_format.h"
+
+namespace bareflow {
+
+class BootDisk {
+ public:
+    static constexpr std::string_view kModel = "model.wllm", kConfig = "bareflow.cfg";
+    /// A volume with this label is taken, whatever is on it.
+    static constexpr std::string_view kLabel = "BAREFLOW";
+    static constexpr unsigned kSlots = 2;
+    static constexpr std::string_view kSlotNames[kSlots] = {"SNAPA.BIN", "SNAPB.BIN"};
+    /// Of each of the two, where they are made: several times what TinyLlama's routines and plans take.
+    static constexpr uint64_t kSlotBytes = 2 << 20;
+    static_assert(kSlotBytes >= snapshot::kLargestSlot);
+
+    BootDisk(Allocator& allocator, LogSink& log) : allocator_(allocator), log_(log) {}
+    BootDisk(const BootDisk&) = delete;
+
+    /// Mounts the first volume on `disks` that is meant for this: one that has one of the files above or the label, or that
+    /// is empty. Nothing is changed on any other. `unix_seconds`: what time it is; 0: nobody knows. Log: a record `volume`,
+    /// or `volume_refused` for each disk that has none. The disks outlive this.
+    void find(std::span<BlockDevice* const> disks, uint64_t unix_seconds);
+
+    bool found() const { return volume_.has_value(); }
+    /// Of a file in the root directory; nullopt if there is none, or it cannot be looked for (then the log says why).
+    std::optional<FileInfo> file(std::string_view name);
+    /// Fills `out` with the file's first bytes.
+    Result<void> read(const FileInfo& file, std::span<uint8_t> out, ReadProgress* progress = nullptr);
+
+    /// SNAPA.BIN and SNAPB.BIN; made, both, the first time that one is asked for and not there. nullptr, with a record
+    /// `snapshot_slot` of the reason: there is no volume, no room, or the file is in pieces.
+    FixedFile* snapshot_slot(unsigned index);
+
+ private:
+    bool is_meant(Fat16& volume) const;
+    Result<Fat16> mount(BlockDevice& disk, Partition& partition) const;
+    void open_slots();
+    Result<void> open_slot(unsigned index);
+
+    Allocator& allocator_;
+    LogSink& log_;
+    std::optional<Fat16> volume_;
+    bool slots_opened_ = false;
+    std::optional<FatFixedFile> slots_[kSlots];
+};
+
+}  // namespace bareflow
