@@ -26,6 +26,7 @@ uefi_overhead_mib=56
 # A file of fw_cfg has a size of 32 bits.
 max_model_mib=4095
 sector_bytes=512
+icount_date=2026-01-01T00:00:00
 most_ahci_disks=5 # q35 has six ports, and the CD is at the first
 # A model lies in one piece; beyond 2.75 GiB of RAM q35 has 2 GiB below 4 GiB and the rest above.
 low_ram_mib=2048
@@ -63,7 +64,9 @@ The machine
   --ram MiB              memory (default: 512, or what the model needs)
   --smp N                virtual cores (default: 1)
   --firmware bios|uefi   (default: bios)
-  --accel auto|kvm|tcg   auto: KVM where a probe finds that it works (default: auto)
+  --accel auto|kvm|tcg|icount
+                         auto: KVM where a probe finds that it works; icount: TCG whose clocks count instructions, so that
+                         the same disk and options give the same run, one core (default: auto)
   --disk IMG             a raw image file as a disk; may be given more than once
   --disk-bus BUS         virtio, virtio-legacy or ahci: what the disks are to the machine (default: virtio)
   --log FILE             the kernel's log (default: build/boot.log)
@@ -157,7 +160,7 @@ set_option() { # NAME VALUE
         --ram) want_count "$name" "$value" 16 1048576 && ram=$((10#$value)) ;;
         --smp) want_count "$name" "$value" 1 255 && smp=$((10#$value)) ;;
         --firmware) want_one_of "$name" "$value" bios uefi && firmware=$value ;;
-        --accel) want_one_of "$name" "$value" auto kvm tcg && accel=$value ;;
+        --accel) want_one_of "$name" "$value" auto kvm tcg icount && accel=$value ;;
         --disk) disks+=("$value") ;;
         --disk-bus) want_one_of "$name" "$value" virtio virtio-legacy ahci && disk_bus=$value ;;
         --log) log=$value ;;
@@ -254,7 +257,7 @@ choose_ram() {
     kernel_mib=$(mib_of "$kernel")
     [[ -z $model ]] || model_mib=$(mib_of "$model")
     ((model_mib <= max_model_mib)) ||
-        fail "the model has $model_mib MiB; QEMU can hand over up to $max_model_mib MiB, and this build reads no disk yet"
+        fail "the model has $model_mib MiB; QEMU can hand over up to $max_model_mib MiB; put it on a disk, as model.wllm, and give that with --disk"
     needed=$((overhead + kernel_mib + model_mib))
     ((needed < low_ram_mib)) || needed=$((needed + low_ram_mib))
     if [[ -z $ram ]]; then
@@ -314,7 +317,8 @@ add_disks() {
 # ------------------------------------------------------------------------------------------------ the machine
 choose_accelerator() {
     local probe=$build/host/kvm-probe verdict usable=false
-    if [[ $accel == tcg ]]; then
+    if [[ $accel == tcg || $accel == icount ]]; then
+        [[ $accel == tcg || $smp == 1 ]] || usage_error "--accel icount has one core: leave out --smp $smp"
         accel_reason='asked for'
         return
     fi
@@ -348,6 +352,9 @@ build_qemu_command() {
         -machine q35 -m "$ram" -smp "$smp")
     if [[ $accel == kvm ]]; then
         qemu+=(-accel kvm -cpu host)
+    elif [[ $accel == icount ]]; then
+        # An instruction is a nanosecond; the machine's date is always the same.
+        qemu+=(-accel 'tcg,thread=single' -cpu max -icount 'shift=0,align=off,sleep=off' -rtc "base=$icount_date,clock=vm")
     else
         qemu+=(-accel 'tcg,thread=multi' -cpu max)
     fi
