@@ -68,7 +68,7 @@ EMBEDDED_MODEL := $(BUILD)/model/embedded-$(EMBEDDED_TYPE).wllm
 EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.
 KERNEL_TESTED := $(if $(filter arch,$(UNIT)),$(addprefix arch/x86_64/,multiboot2.cpp madt.cpp pci.cpp virtqueue.cpp \
-	virtio_blk.cpp ahci.cpp rtc.cpp))
+	virtio_blk.cpp ahci.cpp disk_request.cpp rtc.cpp))
 TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BUILD)/kernel/%.o)
 SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
 
@@ -79,6 +79,9 @@ all: deps-emit
 # ---------------------------------------------------------------- objects
 # Code that runs inside interrupts must leave the vector registers of the interrupted code alone.
 $(addprefix $(BUILD)/kernel/arch/x86_64/,interrupts.o local_apic.o core_table.o): EXTRA_FLAGS := -mgeneral-regs-only
+# Drivers wait for their devices: small is better than fast.
+$(addprefix $(BUILD)/kernel/arch/x86_64/,$(addsuffix .o,pci pci_map virtqueue virtio_blk virtio_pci ahci disks disk_request rtc)): \
+	EXTRA_FLAGS := -Os
 # The reference of the fma class: __builtin_fmaf must become the instruction.
 $(BUILD)/%/model/reference_fma.o: EXTRA_FLAGS := -mfma
 

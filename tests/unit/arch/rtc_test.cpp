@@ -29,7 +29,8 @@ class FakeCmos final : public CmosRegisters {
             --updating_for;
             return 0x80 | 0x26;
         }
-        if (index < 0x0A && updating_for > 0) return 0xFF;  // whatever stands there in the middle of an update
+        if (index < 0x0A && updating_for > 0)
+            return 0xFF;  // whatever stands there in the middle of an update
         if (index == 0x00 && ticks) bytes[0] ^= 1;
         return bytes.at(index);
     }
