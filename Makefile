@@ -69,7 +69,7 @@ EMBEDDED_MODEL := $(BUILD)/model/embedded-$(EMBEDDED_TYPE).wllm
 EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.
 KERNEL_TESTED := $(if $(filter arch,$(UNIT)),$(addprefix arch/x86_64/,multiboot2.cpp madt.cpp pci.cpp virtqueue.cpp \
-	virtio_blk.cpp ahci.cpp rtc.cpp))
+	virtio_blk.cpp ahci.cpp disk_request.cpp rtc.cpp))
 TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BUILD)/kernel/%.o)
 SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
 

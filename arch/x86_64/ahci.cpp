@@ -299,15 +299,13 @@ AhciDisk::Progress AhciDisk::look(unsigned slot) {
 }
 
 void AhciDisk::start(BlockRequest& request) {
-    request.done = false;
     if (broken_.empty() && controller_.is_cut_off()) give_up("its controller was turned off");
-    if (!broken_.empty()) return end_request(request, disk_error(name_, request, broken_));
-    if (Result<void> fine = check_request(name_, limits_, request); !fine) return end_request(request, fine);
+    if (!broken_.empty()) return fail_request(name_, request, broken_);
+    if (!accept_request(name_, limits_, request)) return;
     const uint64_t address = physical(request.data.data());
     if (!reaches(address + request.data.size())) {
-        return end_request(request,
-                           disk_error(name_, request, "its controller reaches memory below 4 GiB only",
-                                      ErrorCode::kUnsupported));
+        return fail_request(name_, request, "its controller reaches memory below 4 GiB only",
+                            ErrorCode::kUnsupported);
     }
     ASSERT(started_ - ended_ < limits_.in_flight);  // the caller keeps to in_flight
 
@@ -337,9 +335,9 @@ void AhciDisk::poll() {
             const volatile uint32_t& transferred = memory_->headers[slot].transferred;
             const bool read = request.kind == BlockRequest::Kind::kRead;
             if (read && transferred != request.data.size()) {
-                end_oldest(disk_error(name_, request, "the drive read less than that"));
+                fail_oldest("the drive read less than that");
             } else {
-                end_oldest({});
+                end_request(take_oldest(), {});
             }
             break;
         }
@@ -349,18 +347,21 @@ void AhciDisk::poll() {
                 FixedString<80>::formatted("the drive reported an error (status {:02x}, error {:02x})",
                                            task & 0xFF, task >> kTaskErrorShift & 0xFF);
             if (!recover()) return give_up("the drive did not come back after an error");
-            end_oldest(disk_error(name_, request, reason));
+            fail_oldest(reason);
             break;
         }
     }
     if (started_ != ended_) issue(static_cast<unsigned>(ended_ % limits_.in_flight));
 }
 
-void AhciDisk::end_oldest(const Result<void>& outcome) {
-    BlockRequest*& request = requests_[ended_++ % limits_.in_flight];
-    end_request(*request, outcome);
-    request = nullptr;
+BlockRequest& AhciDisk::take_oldest() {
+    BlockRequest*& place = requests_[ended_++ % limits_.in_flight];
+    BlockRequest& request = *place;
+    place = nullptr;
+    return request;
 }
+
+void AhciDisk::fail_oldest(std::string_view reason) { fail_request(name_, take_oldest(), reason); }
 
 bool AhciDisk::stop_engine() {
     clear_bits(kCommand, kCmdStart);
@@ -400,10 +401,7 @@ void AhciDisk::shut_down() {
 void AhciDisk::give_up(std::string_view reason) {
     broken_ = FixedString<80>::formatted("{}; it is turned off", reason);
     if (!controller_.is_cut_off()) shut_down();
-    while (ended_ != started_) {
-        const BlockRequest& request = *requests_[ended_ % limits_.in_flight];
-        end_oldest(disk_error(name_, request, broken_));
-    }
+    while (ended_ != started_) fail_oldest(broken_);
 }
 
 }  // namespace bareflow

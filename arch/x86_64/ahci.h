@@ -117,8 +117,9 @@ class AhciDisk final : public BlockDevice {
     enum class Progress : uint8_t { kBusy, kDone, kFailed };
     Progress look(unsigned slot);
 
-    /// Ends the oldest request.
-    void end_oldest(const Result<void>& outcome);
+    /// The oldest request, which ends now.
+    BlockRequest& take_oldest();
+    void fail_oldest(std::string_view reason);
     bool stop_engine();
     bool reset_link();
     /// After a failed command (6.2.2.1). False: the port does not come back.

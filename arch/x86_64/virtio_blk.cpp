@@ -136,9 +136,8 @@ Result<void> VirtioBlock::make_queue(Allocator& allocator) {
 }
 
 void VirtioBlock::start(BlockRequest& request) {
-    request.done = false;
-    if (!broken_.empty()) return end_request(request, disk_error(name_, request, broken_));
-    if (Result<void> fine = check_request(name_, limits_, request); !fine) return end_request(request, fine);
+    if (!broken_.empty()) return fail_request(name_, request, broken_);
+    if (!accept_request(name_, limits_, request)) return;
     const bool flush = request.kind == BlockRequest::Kind::kFlush;
     // Without the feature the device writes through: what was done is on the medium.
     if (flush && !(features_ & kFlush)) return end_request(request, {});
@@ -206,18 +205,14 @@ void VirtioBlock::finish(unsigned slot, uint32_t written) {
     const volatile uint8_t& answer = envelopes_[slot].status;
     const uint8_t status = answer;
     const bool read = request.kind == BlockRequest::Kind::kRead;
-    if (status == kStatusIoError) {
-        end_request(request, disk_error(name_, request, "the disk reported an I/O error"));
-    } else if (status == kStatusUnsupported) {
-        end_request(request, disk_error(name_, request, "the disk does not support that"));
-    } else if (status != kStatusOk) {
-        end_request(request, disk_error(name_, request, "the disk gave no valid status"));
-    } else if (read && transport_.modern() && written < request.data.size() + kStatusBytes) {
-        // Legacy devices often say a wrong length (2.7.8.1).
-        end_request(request, disk_error(name_, request, "the disk read less than that"));
-    } else {
-        end_request(request, {});
-    }
+    // Legacy devices often say a wrong length (2.7.8.1).
+    const bool is_short = read && transport_.modern() && written < request.data.size() + kStatusBytes;
+    if (status == kStatusOk && !is_short) return end_request(request, {});
+    fail_request(name_, request,
+                 status == kStatusOk            ? "the disk read less than that"
+                 : status == kStatusIoError     ? "the disk reported an I/O error"
+                 : status == kStatusUnsupported ? "the disk does not support that"
+                                                : "the disk gave no valid status");
 }
 
 void VirtioBlock::give_up(std::string_view reason) {
@@ -230,7 +225,7 @@ void VirtioBlock::give_up(std::string_view reason) {
     transport_.stop_dma();
     for (BlockRequest*& request : requests_) {
         if (request == nullptr) continue;
-        end_request(*request, disk_error(name_, *request, broken_));
+        fail_request(name_, *request, broken_);
         request = nullptr;
     }
     in_flight_ = 0;

