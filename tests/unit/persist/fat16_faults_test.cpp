@@ -287,6 +287,27 @@ INSTANTIATE_TEST_SUITE_P(Changes, Faults, testing::ValuesIn(all_changes()), [](c
     return name;
 });
 
+// What other files hang on is tried twice, so that one fault of a disk does not end all writing.
+TEST(Retries, CarryAChangeOverOneFault) {
+    MemoryDisk disk(kDiskBytes);
+    ASSERT_EQ(make_fat(disk, "-F 16 -s 1 -r 512 -R 1 -f 2 -a").status, 0);
+    FaultyDisk faulty(disk);
+    faulty.flushes = false;
+    for (const bool reads : {false, true}) {
+        faulty.reads = reads;
+        faulty.writes = !reads;
+        for (size_t nth = 0; nth < 2; ++nth) {
+            Mounted fat(faulty);
+            faulty.fail(reads ? 0 : nth);
+            const size_t before = faulty.failed();
+            EXPECT_OK(fat->create("F" + std::to_string(nth) + (reads ? "R" : "W")));
+            EXPECT_EQ(faulty.failed(), before + 1);
+            EXPECT_OK(fat->unmount());
+        }
+    }
+    EXPECT_EQ(fsck_fat(disk), "");
+}
+
 // ---------------------------------------------------------------- files rewritten in place
 struct FixedFiles : testing::Test {
     MemoryDisk disk{kDiskBytes};
