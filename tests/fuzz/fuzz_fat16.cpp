@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "persist/fat16.h"
+#include "persist/gpt.h"
 #include "persist/partitions.h"
 
 namespace {
@@ -155,6 +156,28 @@ void patch(Disk& disk, Input& input) {
     }
 }
 
+/// The same volume in a GPT of 8 entries in sectors 1 to 3, a few of its bytes changed, and its CRCs made right again.
+void make_gpt(Disk& disk, Input& input) {
+    constexpr uint64_t kHeader = kSectorBytes, kEntries = 2 * kSectorBytes;
+    disk.set<uint8_t>(446 + 4, 0xEE);
+    std::memcpy(&disk.bytes[kHeader], "EFI PART\0\0\1\0\x5C", 13);
+    disk.set<uint64_t>(kHeader + 24, 1);
+    disk.set<uint64_t>(kHeader + 72, 2);
+    disk.set<uint32_t>(kHeader + 80, 8);
+    disk.set<uint32_t>(kHeader + 84, 128);
+    disk.set<uint8_t>(kEntries + 128, 1);
+    disk.set<uint64_t>(kEntries + 128 + 32, kStart);
+    disk.set<uint64_t>(kEntries + 128 + 40, kStart + kVolumeSectors - 1);
+    for (unsigned i = input.byte() % 4; i > 0; --i)
+        disk.set<uint8_t>(kHeader + input.byte() % 92, input.byte());
+    for (unsigned i = input.byte() % 4; i > 0; --i)
+        disk.set<uint8_t>(kEntries + input.word() % 1024, input.byte());
+    const ByteSpan all(disk.bytes);
+    if (input.byte() % 8 != 0) disk.set<uint32_t>(kHeader + 88, crc32(all.subspan(kEntries, 1024)));
+    disk.set<uint32_t>(kHeader + 16, 0);
+    if (input.byte() % 8 != 0) disk.set<uint32_t>(kHeader + 16, crc32(all.subspan(kHeader, 92)));
+}
+
 unsigned long long inputs, mounted, read_only, entries, changes;
 
 void report() {
@@ -181,7 +204,10 @@ void walk(Fat16& fat, const std::string& path, int depth, std::vector<std::strin
         std::vector<uint8_t> out(info.size < 4096 ? info.size : 4096);
         (void)fat.read(info, info.size - out.size(), out).ok();
         (void)fat.info(path + "/" + std::string(info.name.view())).ok();
-        (void)fat.contiguous_sectors(full).ok();
+        if (auto fixed = fat.open_fixed(full); fixed.ok() && fixed.value().size() <= out.size()) {
+            (void)fixed.value().read(0, out).ok();
+            (void)fixed.value().write(0, out).ok();
+        }
     }
 }
 
@@ -233,6 +259,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     make_volume(disk);
     const unsigned patches = input.byte() % 24;
     for (unsigned i = 0; i < patches; ++i) patch(disk, input);
+    if (input.byte() % 4 == 0) make_gpt(disk, input);
     auto found = find_fat16(disk);
     const SectorRange range = found.ok() ? found.value().range : SectorRange{kStart, kVolumeSectors};
     HostAllocator allocator;

@@ -106,6 +106,10 @@ TEST_F(Damage, ByJoinedChainsMakesTheVolumeReadOnly) {
     Mounted again(disk);
     EXPECT_FAILS(again->remove("F"), kInvalid, "also the rest of another's chain");
     EXPECT_FAILS(again->truncate("F", 0), kInvalid, "also the rest of another's chain");
+    set_table(9, 2);  // and with a directory's
+    Mounted once_more(disk);
+    ASSERT_OK(once_more->remove("D/H"));
+    EXPECT_FAILS(once_more->remove_directory("D"), kInvalid, "also the rest of another's chain");
 }
 
 TEST_F(Damage, ByTwoEntriesOfOneFileIsFoundAfterACrash) {

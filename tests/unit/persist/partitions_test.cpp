@@ -93,9 +93,11 @@ TEST_F(Disk, WithLogicalPartitionsFollowsTheirChain) {
     put_entry(0, 1, 0x05, 10'000, 50'000);
     put_entry(10'000, 0, 0x83, 63, 100);
     put_entry(10'000, 1, 0x05, 1'000, 40'000);
-    put_entry(11'000, 0, 0x06, 2'000, kVolumeSectors);
+    put_entry(11'000, 0, 0x83, 10, 20);
+    put_entry(11'000, 1, 0x05, 1'500, 40'000);
+    put_entry(11'500, 0, 0x06, 1'500, kVolumeSectors);
     put_volume(13'000);
-    expect_found(PartitionKind::kLogical, 6, 13'000);
+    expect_found(PartitionKind::kLogical, 7, 13'000);
     // A record that leads back to the first one: the chain goes on for a bounded time.
     put_entry(11'000, 0, 0x83, 2'000, kVolumeSectors + 50'000);  // out of the disk
     put_entry(11'000, 1, 0x05, 1'000, 40'000);
