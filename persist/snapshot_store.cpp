@@ -82,10 +82,9 @@ const SnapshotView* SnapshotStore::load(const SnapshotIdentity& wanted) {
     return &view_;
 }
 
-/// An empty slot beside one that is not is how every first save leaves them: nothing to tell.
+/// A slot that is empty was refused nothing: so are both before the first save.
 void SnapshotStore::note(SnapshotRefusal refusal, unsigned slot) {
-    const bool says_little = refusal == SnapshotRefusal::kEmpty;
-    if (!says_little || slots_[1 - slot].generation == 0)
+    if (refusal != SnapshotRefusal::kEmpty)
         refuse(refusal, FixedString<8>::formatted("slot {:c}", name_of_slot(slot)));
     if (why_ == SnapshotRefusal::kNone || why_ == SnapshotRefusal::kEmpty) why_ = refusal;
 }

@@ -130,6 +130,7 @@ TEST(SnapshotKeeper, TheSecondBootCompilesNothingAndWritesTheSame) {
     const std::string story = first.run();
     EXPECT_THAT(first.last("snapshot"), HasSubstr("start=cold reason=empty"));
     EXPECT_THAT(first.last("boot"), HasSubstr("boot boot=1 restored=0 compiled="));
+    EXPECT_THAT(first.last("boot"), HasSubstr(" refused=0 "));
     const uint64_t compiled = number_in(first.last("boot"), "compiled");
     EXPECT_GE(compiled, 5u);
     EXPECT_THAT(first.last("snapshot_saved"), HasSubstr("slot=a generation=1"));
@@ -261,6 +262,50 @@ TEST(SnapshotKeeper, WhatWasSlowerOrInQuarantineStaysSoWithoutBeingMadeAgain) {
         EXPECT_EQ(number_in(boot.last("boot"), "restored"), all - 2);
         EXPECT_EQ(number_in(boot.last("boot"), "refused"), 0u);
     }
+}
+
+/// The default model in Q8_0.
+ByteSpan quantised_model() {
+    static const MappedFile file = [] {
+        const Descriptor memory(memfd_create("test-model", MFD_CLOEXEC));
+        ImportRequest request;
+        request.model = "model/bareflow-stories.bin";
+        request.types.all = ElementType::kQ8_0;
+        import_model(request, memory.get()).take();
+        return MappedFile::map(memory.get(), "test-model").take();
+    }();
+    return file.bytes();
+}
+
+TEST(SnapshotKeeper, WhichProductsOfBytesAreQuickerIsFoundOutOnce) {
+    if (!__builtin_cpu_supports("avx2")) GTEST_SKIP() << "no AVX2 on this machine";
+    TestDisk disk;
+    const auto boot_quantised = [&](Boot& boot) {
+        CpuFeatures& cpu = boot.platform.features;
+        cpu.avx512f = cpu.avx_vnni = false;
+        boot.image.image = quantised_model();
+        return boot.run();
+    };
+    Boot first(disk);
+    const std::string story = boot_quantised(first);
+    EXPECT_THAT(first.lines(), Contains(StartsWith("byte_products")));
+    Boot second(disk);
+    EXPECT_EQ(boot_quantised(second), story);
+    EXPECT_THAT(second.lines(), Not(Contains(StartsWith("byte_products"))));
+    EXPECT_EQ(number_in(second.last("boot"), "compiled"), 0u);
+    // An emulator's boot would have found words quicker; then words it is, though this machine would not have chosen them.
+    MemoryFile& slot = disk.slots[1];
+    ASSERT_EQ(header_of(slot).quantised_isa, Isa::kAvx2);
+    header_of(slot).quantised_isa = Isa::kAvx2Words;
+    reseal(slot);
+    Boot third(disk);
+    EXPECT_EQ(boot_quantised(third), story);
+    EXPECT_GT(number_in(third.last("boot"), "compiled"), 0u);
+    Boot fourth(disk);
+    EXPECT_EQ(boot_quantised(fourth), story);
+    EXPECT_EQ(number_in(fourth.last("boot"), "compiled"), 0u);
+    EXPECT_THAT(fourth.lines(), Not(Contains(StartsWith("byte_products"))));
+    EXPECT_EQ(header_of(disk.slots[1]).quantised_isa, Isa::kAvx2Words);
 }
 
 TEST(SnapshotKeeper, TheSearchGoesOnWhereItWasAndEnds) {
