@@ -264,6 +264,50 @@ TEST(SnapshotKeeper, WhatWasSlowerOrInQuarantineStaysSoWithoutBeingMadeAgain) {
     }
 }
 
+/// A boot that stops when it has just begun.
+void crash(TestDisk& disk) {
+    SnapshotPlatform platform(disk);
+    Options options;
+    options.threads = 1;
+    RoutineEngine engine;
+    Session session(platform.allocator(), platform.log(), platform.clock(), 0);
+    session.open(testing::default_image(), *engine.start(platform, options).value(), 0).take();
+    SnapshotKeeper(platform, engine, session).restore();
+}
+
+TEST(SnapshotKeeper, AfterThreeCrashesItStartsColdAndLearnsAnew) {
+    OneBoot was;
+    crash(was.disk);
+    crash(was.disk);
+    Boot warm(was.disk);
+    EXPECT_EQ(warm.run(), was.story);
+    EXPECT_THAT(warm.last("snapshot"), HasSubstr("start=warm"));
+    EXPECT_THAT(warm.last("boot"), HasSubstr(" boot=4 "));
+    for (int i = 0; i < 3; ++i) crash(was.disk);
+    Boot cold(was.disk);
+    EXPECT_EQ(cold.run(), was.story);
+    EXPECT_THAT(cold.last("snapshot"), HasSubstr("start=cold reason=unclean"));
+    EXPECT_GT(number_in(cold.last("boot"), "compiled"), 0u);
+    Boot again(was.disk);
+    EXPECT_EQ(again.run(), was.story);
+    EXPECT_THAT(again.last("boot"), AllOf(HasSubstr(" boot=2 "), HasSubstr(" compiled=0 ")));
+}
+
+TEST(SnapshotKeeper, ARunThatCannotDoWhatWasAskedIsNoCrash) {
+    OneBoot was;
+    const std::string endless(5000, 'x');
+    for (int i = 0; i < 5; ++i) {
+        Boot boot(was.disk);
+        boot.options.set("prompt", endless).take();
+        EXPECT_FALSE(boot_main(boot.platform, boot.options, {&boot.image, 1}).ok());
+        EXPECT_THAT(boot.last("snapshot"), HasSubstr("start=warm"));
+        EXPECT_EQ(boot.last("snapshot_saved"), "");
+    }
+    Boot boot(was.disk);
+    EXPECT_EQ(boot.run(), was.story);
+    EXPECT_THAT(boot.last("snapshot"), HasSubstr("start=warm"));
+}
+
 /// The default model in Q8_0.
 ByteSpan quantised_model() {
     static const MappedFile file = [] {
