@@ -79,16 +79,18 @@ bool is_sound(const Plan& plan, const RoutineKey& key) {
     return width && plan.vector_bytes <= widest && plan.reserved == 0;
 }
 
-snapshot::BootMark read_mark(ByteSpan sector, uint64_t generation) {
+snapshot::BootMark read_mark(ByteSpan sector, const Header& header) {
     using snapshot::BootMark;
     BootMark mark{};
     if (sector.size() == sizeof mark) __builtin_memcpy(&mark, sector.data(), sizeof mark);
     const bool whole = sector.size() == sizeof mark && mark.magic == snapshot::kMarkMagic &&
                        mark.crc32c == crc32c(sector.first(offsetof(BootMark, crc32c)));
-    if (whole && mark.generation == generation) return mark;
+    if (whole && mark.generation == header.generation && mark.header_crc32c == header.header_crc32c)
+        return mark;
     mark = {};
     mark.magic = snapshot::kMarkMagic;
-    mark.generation = generation;
+    mark.generation = header.generation;
+    mark.header_crc32c = header.header_crc32c;
     return mark;
 }
 

@@ -30,8 +30,8 @@ bool is_sound(const RoutineKey& key);
 /// Whether the plan can be one for the key; what it is exactly only an emitter can say.
 bool is_sound(const Plan& plan, const RoutineKey& key);
 
-/// The mark, or one that counts nothing where `sector` holds none for that generation.
-snapshot::BootMark read_mark(ByteSpan sector, uint64_t generation);
+/// The mark, or one that counts nothing where `sector` holds none for the snapshot with that header.
+snapshot::BootMark read_mark(ByteSpan sector, const snapshot::Header& header);
 
 /// A payload whose place for everything is known. Entries are handed out as copies; what they say is checked one by one.
 class SnapshotView {

@@ -37,7 +37,7 @@ void SnapshotStore::read_header(Slot& slot) {
     BootMark mark{};
     // Without its mark a snapshot is as good.
     if (!slot.file->read(kMarkOffset, bytes_of(mark))) mark = {};
-    slot.mark = read_mark(bytes_of(mark), slot.header.generation);
+    slot.mark = read_mark(bytes_of(mark), slot.header);
 }
 
 SnapshotRefusal SnapshotStore::read_payload(const Slot& slot) {
@@ -137,6 +137,10 @@ Result<void> SnapshotStore::write_and_compare(FixedFile& file, uint64_t offset, 
 
 Result<void> SnapshotStore::save(Header& header, ByteSpan payload) {
     ASSERT(payload.size() % kSectorBytes == 0 && payload.size() >= header.payload_bytes);
+    // A disk that could not read a header then may read it now: what is there shall neither be lost nor stay the newest.
+    for (Slot& slot : slots_) {
+        if (slot.refusal == SnapshotRefusal::kDevice && slot.generation == 0) read_header(slot);
+    }
     const unsigned number = TRY(target());
     Slot& slot = slots_[number];
     if (!fits(kPayloadOffset, payload.size(), slot.file->size())) {
@@ -152,7 +156,7 @@ Result<void> SnapshotStore::save(Header& header, ByteSpan payload) {
     TRY(write_and_compare(*slot.file, kHeaderOffset, bytes_of(header)));
     slot.header = header;
     slot.generation = header.generation;
-    slot.mark = read_mark({}, header.generation);
+    slot.mark = read_mark({}, header);
     loaded_ = static_cast<int>(number);
     return {};
 }

@@ -381,6 +381,26 @@ TEST(SnapshotKeeper, TheSearchGoesOnWhereItWasAndEnds) {
                 AllOf(HasSubstr("plans_tried=0 explored=100% plans_left=0"), HasSubstr("compiled=0")));
 }
 
+// Figures for persist/README.md, in the test's record.
+TEST(SnapshotKeeper, RestoresMoreQuicklyThanItCompiles) {
+    for (const bool quantised : {true, false}) {
+        TestDisk disk;
+        std::string figures[3];
+        for (std::string& figure : figures) {
+            Boot boot(disk);
+            boot.platform.real_clock = true;
+            boot.options.max_tokens = 50;
+            boot.options.set("tune-ms", "20000").take();
+            if (quantised) boot.image.image = quantised_model();
+            boot.run();
+            figure = boot.last("snapshot") + boot.last("prepared") + boot.last("snapshot_saved");
+        }
+        RecordProperty(quantised ? "q8_0_cold" : "f32_cold", figures[0]);
+        RecordProperty(quantised ? "q8_0_warm" : "f32_warm", figures[2]);
+        EXPECT_THAT(figures[2], HasSubstr("prepared routines=0 "));
+    }
+}
+
 TEST(SnapshotKeeper, ConvergesAndKeepsItsHistory) {
     TestDisk disk;
     std::string record;
