@@ -124,9 +124,10 @@ SnapshotRefusal SnapshotView::check(const snapshot::StoredRoutine& routine, uint
     return crc32c(code(routine)) == routine.code_crc32c ? kNone : kCodeCrc;
 }
 
-SnapshotRefusal SnapshotView::check(const snapshot::StoredPlan& plan) const {
+SnapshotRefusal SnapshotView::check(const snapshot::StoredPlan& plan, const RoutineKey& sound) const {
     using enum SnapshotRefusal;
-    if (!is_sound(plan.key)) return kKey;
+    const bool known = sound.operation != Operation{} && plan.key == sound;
+    if (!known && !is_sound(plan.key)) return kKey;
     if (!is_sound(plan.plan, plan.key)) return kPlan;
     if (plan.verdict == 0 || plan.verdict > snapshot::kMaxVerdict) return kVerdict;
     return is_zero(plan.reserved) ? kNone : kReserved;

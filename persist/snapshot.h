@@ -62,7 +62,8 @@ class SnapshotView {
 
     /// `features` are the CPU's.
     SnapshotRefusal check(const snapshot::StoredRoutine& routine, uint64_t features) const;
-    SnapshotRefusal check(const snapshot::StoredPlan& plan) const;
+    /// A plan whose key is `sound` need not have it checked again: plans of a key follow one another.
+    SnapshotRefusal check(const snapshot::StoredPlan& plan, const RoutineKey& sound = {}) const;
     SnapshotRefusal check(const snapshot::StoredProfile& profile) const;
 
  private:

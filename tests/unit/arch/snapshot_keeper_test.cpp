@@ -308,6 +308,28 @@ TEST(SnapshotKeeper, ARunThatCannotDoWhatWasAskedIsNoCrash) {
     EXPECT_THAT(boot.last("snapshot"), HasSubstr("start=warm"));
 }
 
+TEST(SnapshotKeeper, OnlyWhatIsWrongStaysInQuarantineOverBoots) {
+    TestDisk disk;
+    SnapshotPlatform machine(disk);
+    Options options;
+    options.threads = 1;
+    RoutineEngine engine;
+    Session session(machine.allocator(), machine.log(), machine.clock(), 0);
+    session.open(testing::default_image(), *engine.start(machine, options).value(), 0).take();
+    SnapshotKeeper keeper(machine, engine, session);
+    keeper.restore();
+    machine.fake_allocator.fail_after = machine.fake_allocator.made + 3;
+    engine.prepare(session);  // most probes find no memory
+    machine.fake_allocator.fail_after = SIZE_MAX;
+    keeper.finish(true);
+    const RoutineCache::Counts& counts = engine.cache()->counts();
+    EXPECT_GT(counts.rejected, 0u);
+    const snapshot::Header& header = header_of(disk.slots[0]);
+    EXPECT_EQ(header.routines, counts.compiled);
+    for (uint32_t i = 0; i < header.routines; ++i)
+        EXPECT_NE(routine_of(disk.slots[0], i).state, snapshot::RoutineState::kQuarantined);
+}
+
 /// The default model in Q8_0.
 ByteSpan quantised_model() {
     static const MappedFile file = [] {
