@@ -184,9 +184,10 @@ void SnapshotKeeper::restore_history(const SnapshotView& view) {
 
 void SnapshotKeeper::restore_plans(const SnapshotView& view) {
     RoutineTuner* const tuner = engine_.tuner();
+    RoutineKey sound{};
     for (uint32_t i = 0; tuner != nullptr && i < view.plans(); ++i) {
         const StoredPlan plan = view.plan(i);
-        SnapshotRefusal refusal = view.check(plan);
+        SnapshotRefusal refusal = view.check(plan, sound);
         if (refusal == SnapshotRefusal::kNone && !is_shape_of(session_.weights().config, plan.key))
             refusal = SnapshotRefusal::kShape;
         if (refusal == SnapshotRefusal::kNone &&
@@ -195,6 +196,7 @@ void SnapshotKeeper::restore_plans(const SnapshotView& view) {
         if (refusal == SnapshotRefusal::kNone) {
             const PlanRecord record = record_of(plan);
             tuner->restore({&record, 1});
+            sound = plan.key;
         } else {
             store_->refuse(refusal, name_of_entry(plan.key, "plan", i));
         }
@@ -355,7 +357,7 @@ Result<void> SnapshotKeeper::save() {
     size_t count = 0;
     for (const RoutineCache::Entry& entry : cache.entries()) {
         const bool is_known = entry.state == State::kInstalled || entry.state == State::kSlower ||
-                              entry.state == State::kQuarantined;
+                              (entry.state == State::kQuarantined && entry.wrong);
         if (is_known) kept[count++] = &entry;
     }
     std::sort(kept.begin(), kept.begin() + count,

@@ -65,6 +65,7 @@ Routine RoutineCache::find_or_make(const RoutineKey& key, const Plan& plan, cons
     Result<void> made = make(*entry, arguments);
     if (made) return entry->code;
     entry->state = Entry::State::kQuarantined;
+    entry->wrong = made.error().code != ErrorCode::kOutOfMemory;
     ++counts_.rejected;
     LogRecord(log_, "routine_rejected")
         .field("key", name_of(key).view())
@@ -164,7 +165,7 @@ RoutineCache::Restored RoutineCache::restore_verdict(const RoutineKey& key, cons
     if (!can_emit(key)) return Restored::kNotMade;
     Entry* entry = slot_of(key);
     if (entry == nullptr || entry->state != Entry::State::kEmpty) return Restored::kNoRoom;
-    *entry = {.key = key, .plan = plan, .state = state};
+    *entry = {.key = key, .plan = plan, .state = state, .wrong = state == Entry::State::kQuarantined};
     return Restored::kYes;
 }
 

@@ -51,6 +51,7 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
         uint32_t bytes = 0;
         uint64_t saved_ns = 0;  ///< a call saves so much over the reference, by the probe
         uint64_t calls = 0;     ///< since it was installed; while cold, all
+        bool wrong = false;     ///< in quarantine for what it is, not for want of memory to try it
 
         /// What the routine is worth when the arena is full.
         uint64_t value() const { return calls * saved_ns; }

@@ -79,16 +79,18 @@ bool is_sound(const Plan& plan, const RoutineKey& key) {
     return width && plan.vector_bytes <= widest && plan.reserved == 0;
 }
 
-snapshot::BootMark read_mark(ByteSpan sector, uint64_t generation) {
+snapshot::BootMark read_mark(ByteSpan sector, const Header& header) {
     using snapshot::BootMark;
     BootMark mark{};
     if (sector.size() == sizeof mark) __builtin_memcpy(&mark, sector.data(), sizeof mark);
     const bool whole = sector.size() == sizeof mark && mark.magic == snapshot::kMarkMagic &&
                        mark.crc32c == crc32c(sector.first(offsetof(BootMark, crc32c)));
-    if (whole && mark.generation == generation) return mark;
+    if (whole && mark.generation == header.generation && mark.header_crc32c == header.header_crc32c)
+        return mark;
     mark = {};
     mark.magic = snapshot::kMarkMagic;
-    mark.generation = generation;
+    mark.generation = header.generation;
+    mark.header_crc32c = header.header_crc32c;
     return mark;
 }
 
@@ -122,9 +124,10 @@ SnapshotRefusal SnapshotView::check(const snapshot::StoredRoutine& routine, uint
     return crc32c(code(routine)) == routine.code_crc32c ? kNone : kCodeCrc;
 }
 
-SnapshotRefusal SnapshotView::check(const snapshot::StoredPlan& plan) const {
+SnapshotRefusal SnapshotView::check(const snapshot::StoredPlan& plan, const RoutineKey& sound) const {
     using enum SnapshotRefusal;
-    if (!is_sound(plan.key)) return kKey;
+    const bool known = sound.operation != Operation{} && plan.key == sound;
+    if (!known && !is_sound(plan.key)) return kKey;
     if (!is_sound(plan.plan, plan.key)) return kPlan;
     if (plan.verdict == 0 || plan.verdict > snapshot::kMaxVerdict) return kVerdict;
     return is_zero(plan.reserved) ? kNone : kReserved;

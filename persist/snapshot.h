@@ -30,8 +30,8 @@ bool is_sound(const RoutineKey& key);
 /// Whether the plan can be one for the key; what it is exactly only an emitter can say.
 bool is_sound(const Plan& plan, const RoutineKey& key);
 
-/// The mark, or one that counts nothing where `sector` holds none for that generation.
-snapshot::BootMark read_mark(ByteSpan sector, uint64_t generation);
+/// The mark, or one that counts nothing where `sector` holds none for the snapshot with that header.
+snapshot::BootMark read_mark(ByteSpan sector, const snapshot::Header& header);
 
 /// A payload whose place for everything is known. Entries are handed out as copies; what they say is checked one by one.
 class SnapshotView {
@@ -62,7 +62,8 @@ class SnapshotView {
 
     /// `features` are the CPU's.
     SnapshotRefusal check(const snapshot::StoredRoutine& routine, uint64_t features) const;
-    SnapshotRefusal check(const snapshot::StoredPlan& plan) const;
+    /// A plan whose key is `sound` need not have it checked again: plans of a key follow one another.
+    SnapshotRefusal check(const snapshot::StoredPlan& plan, const RoutineKey& sound = {}) const;
     SnapshotRefusal check(const snapshot::StoredProfile& profile) const;
 
  private:

@@ -81,7 +81,9 @@ struct BootMark {
     uint32_t unclean;     ///< boots in a row that began from this snapshot and did not end well
     uint64_t generation;  ///< of the snapshot that it belongs to
     uint32_t boots;       ///< that began from it
-    uint8_t reserved[488];
+    uint32_t
+        header_crc32c;  ///< of the same: a generation may be given twice by a disk that failed in between
+    uint8_t reserved[484];
     uint32_t crc32c;  ///< of the bytes before it
 };
 static_assert(sizeof(BootMark) == kSectorBytes && offsetof(BootMark, crc32c) == 508);

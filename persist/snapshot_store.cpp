@@ -37,7 +37,7 @@ void SnapshotStore::read_header(Slot& slot) {
     BootMark mark{};
     // Without its mark a snapshot is as good.
     if (!slot.file->read(kMarkOffset, bytes_of(mark))) mark = {};
-    slot.mark = read_mark(bytes_of(mark), slot.header.generation);
+    slot.mark = read_mark(bytes_of(mark), slot.header);
 }
 
 SnapshotRefusal SnapshotStore::read_payload(const Slot& slot) {
@@ -82,10 +82,9 @@ const SnapshotView* SnapshotStore::load(const SnapshotIdentity& wanted) {
     return &view_;
 }
 
-/// An empty slot beside one that is not is how every first save leaves them: nothing to tell.
+/// A slot that is empty was refused nothing: so are both before the first save.
 void SnapshotStore::note(SnapshotRefusal refusal, unsigned slot) {
-    const bool says_little = refusal == SnapshotRefusal::kEmpty;
-    if (!says_little || slots_[1 - slot].generation == 0)
+    if (refusal != SnapshotRefusal::kEmpty)
         refuse(refusal, FixedString<8>::formatted("slot {:c}", name_of_slot(slot)));
     if (why_ == SnapshotRefusal::kNone || why_ == SnapshotRefusal::kEmpty) why_ = refusal;
 }
@@ -138,6 +137,10 @@ Result<void> SnapshotStore::write_and_compare(FixedFile& file, uint64_t offset, 
 
 Result<void> SnapshotStore::save(Header& header, ByteSpan payload) {
     ASSERT(payload.size() % kSectorBytes == 0 && payload.size() >= header.payload_bytes);
+    // A disk that could not read a header then may read it now: what is there shall neither be lost nor stay the newest.
+    for (Slot& slot : slots_) {
+        if (slot.refusal == SnapshotRefusal::kDevice && slot.generation == 0) read_header(slot);
+    }
     const unsigned number = TRY(target());
     Slot& slot = slots_[number];
     if (!fits(kPayloadOffset, payload.size(), slot.file->size())) {
@@ -153,7 +156,7 @@ Result<void> SnapshotStore::save(Header& header, ByteSpan payload) {
     TRY(write_and_compare(*slot.file, kHeaderOffset, bytes_of(header)));
     slot.header = header;
     slot.generation = header.generation;
-    slot.mark = read_mark({}, header.generation);
+    slot.mark = read_mark({}, header);
     loaded_ = static_cast<int>(number);
     return {};
 }

@@ -28,8 +28,7 @@ Result<SnapshotFile> SnapshotFile::open(const std::string& path) {
     __builtin_memcpy(&header, sector.data(), sizeof header);
     refusal = opened.view_.open(header, bytes.subspan(snapshot::kPayloadOffset, header.payload_bytes));
     if (refusal != SnapshotRefusal::kNone) return refused(path, refusal);
-    opened.mark_ =
-        read_mark(bytes.subspan(snapshot::kMarkOffset, sizeof(snapshot::BootMark)), header.generation);
+    opened.mark_ = read_mark(bytes.subspan(snapshot::kMarkOffset, sizeof(snapshot::BootMark)), header);
     return opened;
 }
 

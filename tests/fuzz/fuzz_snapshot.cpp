@@ -123,6 +123,7 @@ void fix(std::vector<uint8_t>& slot, uint8_t what) {
     std::memcpy(&mark, slot.data() + kMarkOffset, sizeof mark);
     mark.magic = kMarkMagic;
     mark.generation = header.generation;
+    mark.header_crc32c = header.header_crc32c;
     seal(mark);
     std::memcpy(slot.data() + kMarkOffset, &mark, sizeof mark);
 }

@@ -34,6 +34,12 @@ struct TestDisk {
     bool present = true;
 };
 
+/// Time goes on by a tenth of a millisecond whenever somebody looks: the same boot takes the same time.
+struct SteppingClock final : Clock {
+    uint64_t now_ns() override { return now += 100'000; }
+    uint64_t now = 0;
+};
+
 struct SnapshotPlatform final : Platform {
     explicit SnapshotPlatform(TestDisk& the_disk) : disk(the_disk) {
         fake_terminal.person = false;
@@ -42,7 +48,7 @@ struct SnapshotPlatform final : Platform {
     std::string_view name() const override { return "test"; }
     Terminal& terminal() override { return fake_terminal; }
     LogSink& log() override { return lines; }
-    Clock& clock() override { return real_clock ? static_cast<Clock&>(host_clock) : fake_clock; }
+    Clock& clock() override { return *used_clock; }
     Allocator& allocator() override { return fake_allocator; }
     const CpuFeatures& cpu() const override { return features; }
     std::string_view cpu_name() const override { return "Test CPU"; }
@@ -63,12 +69,13 @@ struct SnapshotPlatform final : Platform {
     testing::RecordingLog lines;
     testing::FakeClock fake_clock;
     HostClock host_clock;
+    SteppingClock stepping_clock;
+    Clock* used_clock = &fake_clock;
     TestAllocator fake_allocator;
     HostCodePages host_code_pages;
     SignalGuard signal_guard;
     CpuFeatures features = cpu_detect_features(HostCpuid());
     uint8_t build[20];
-    bool real_clock = false;
 };
 
 /// One boot.
@@ -130,6 +137,7 @@ TEST(SnapshotKeeper, TheSecondBootCompilesNothingAndWritesTheSame) {
     const std::string story = first.run();
     EXPECT_THAT(first.last("snapshot"), HasSubstr("start=cold reason=empty"));
     EXPECT_THAT(first.last("boot"), HasSubstr("boot boot=1 restored=0 compiled="));
+    EXPECT_THAT(first.last("boot"), HasSubstr(" refused=0 "));
     const uint64_t compiled = number_in(first.last("boot"), "compiled");
     EXPECT_GE(compiled, 5u);
     EXPECT_THAT(first.last("snapshot_saved"), HasSubstr("slot=a generation=1"));
@@ -263,15 +271,125 @@ TEST(SnapshotKeeper, WhatWasSlowerOrInQuarantineStaysSoWithoutBeingMadeAgain) {
     }
 }
 
+/// A boot that stops when it has just begun.
+void crash(TestDisk& disk) {
+    SnapshotPlatform platform(disk);
+    Options options;
+    options.threads = 1;
+    RoutineEngine engine;
+    Session session(platform.allocator(), platform.log(), platform.clock(), 0);
+    session.open(testing::default_image(), *engine.start(platform, options).value(), 0).take();
+    SnapshotKeeper(platform, engine, session).restore();
+}
+
+TEST(SnapshotKeeper, AfterThreeCrashesItStartsColdAndLearnsAnew) {
+    OneBoot was;
+    crash(was.disk);
+    crash(was.disk);
+    Boot warm(was.disk);
+    EXPECT_EQ(warm.run(), was.story);
+    EXPECT_THAT(warm.last("snapshot"), HasSubstr("start=warm"));
+    EXPECT_THAT(warm.last("boot"), HasSubstr(" boot=4 "));
+    for (int i = 0; i < 3; ++i) crash(was.disk);
+    Boot cold(was.disk);
+    EXPECT_EQ(cold.run(), was.story);
+    EXPECT_THAT(cold.last("snapshot"), HasSubstr("start=cold reason=unclean"));
+    EXPECT_GT(number_in(cold.last("boot"), "compiled"), 0u);
+    Boot again(was.disk);
+    EXPECT_EQ(again.run(), was.story);
+    EXPECT_THAT(again.last("boot"), AllOf(HasSubstr(" boot=2 "), HasSubstr(" compiled=0 ")));
+}
+
+TEST(SnapshotKeeper, ARunThatCannotDoWhatWasAskedIsNoCrash) {
+    OneBoot was;
+    const std::string endless(5000, 'x');
+    for (int i = 0; i < 5; ++i) {
+        Boot boot(was.disk);
+        boot.options.set("prompt", endless).take();
+        EXPECT_FALSE(boot_main(boot.platform, boot.options, {&boot.image, 1}).ok());
+        EXPECT_THAT(boot.last("snapshot"), HasSubstr("start=warm"));
+        EXPECT_EQ(boot.last("snapshot_saved"), "");
+    }
+    Boot boot(was.disk);
+    EXPECT_EQ(boot.run(), was.story);
+    EXPECT_THAT(boot.last("snapshot"), HasSubstr("start=warm"));
+}
+
+TEST(SnapshotKeeper, OnlyWhatIsWrongStaysInQuarantineOverBoots) {
+    TestDisk disk;
+    SnapshotPlatform machine(disk);
+    Options options;
+    options.threads = 1;
+    RoutineEngine engine;
+    Session session(machine.allocator(), machine.log(), machine.clock(), 0);
+    session.open(testing::default_image(), *engine.start(machine, options).value(), 0).take();
+    SnapshotKeeper keeper(machine, engine, session);
+    keeper.restore();
+    machine.fake_allocator.fail_after = machine.fake_allocator.made + 3;
+    engine.prepare(session);  // most probes find no memory
+    machine.fake_allocator.fail_after = SIZE_MAX;
+    keeper.finish(true);
+    const RoutineCache::Counts& counts = engine.cache()->counts();
+    EXPECT_GT(counts.rejected, 0u);
+    const snapshot::Header& header = header_of(disk.slots[0]);
+    EXPECT_EQ(header.routines, counts.compiled);
+    for (uint32_t i = 0; i < header.routines; ++i)
+        EXPECT_NE(routine_of(disk.slots[0], i).state, snapshot::RoutineState::kQuarantined);
+}
+
+/// The default model in Q8_0.
+ByteSpan quantised_model() {
+    static const MappedFile file = [] {
+        const Descriptor memory(memfd_create("test-model", MFD_CLOEXEC));
+        ImportRequest request;
+        request.model = "model/bareflow-stories.bin";
+        request.types.all = ElementType::kQ8_0;
+        import_model(request, memory.get()).take();
+        return MappedFile::map(memory.get(), "test-model").take();
+    }();
+    return file.bytes();
+}
+
+TEST(SnapshotKeeper, WhichProductsOfBytesAreQuickerIsFoundOutOnce) {
+    if (!__builtin_cpu_supports("avx2")) GTEST_SKIP() << "no AVX2 on this machine";
+    TestDisk disk;
+    const auto boot_quantised = [&](Boot& boot) {
+        CpuFeatures& cpu = boot.platform.features;
+        cpu.avx512f = cpu.avx_vnni = false;
+        boot.image.image = quantised_model();
+        return boot.run();
+    };
+    Boot first(disk);
+    const std::string story = boot_quantised(first);
+    EXPECT_THAT(first.lines(), Contains(StartsWith("byte_products")));
+    Boot second(disk);
+    EXPECT_EQ(boot_quantised(second), story);
+    EXPECT_THAT(second.lines(), Not(Contains(StartsWith("byte_products"))));
+    EXPECT_EQ(number_in(second.last("boot"), "compiled"), 0u);
+    // An emulator's boot would have found words quicker; then words it is, though this machine would not have chosen them.
+    MemoryFile& slot = disk.slots[1];
+    ASSERT_EQ(header_of(slot).quantised_isa, Isa::kAvx2);
+    header_of(slot).quantised_isa = Isa::kAvx2Words;
+    reseal(slot);
+    Boot third(disk);
+    EXPECT_EQ(boot_quantised(third), story);
+    EXPECT_GT(number_in(third.last("boot"), "compiled"), 0u);
+    Boot fourth(disk);
+    EXPECT_EQ(boot_quantised(fourth), story);
+    EXPECT_EQ(number_in(fourth.last("boot"), "compiled"), 0u);
+    EXPECT_THAT(fourth.lines(), Not(Contains(StartsWith("byte_products"))));
+    EXPECT_EQ(header_of(disk.slots[1]).quantised_isa, Isa::kAvx2Words);
+}
+
 TEST(SnapshotKeeper, TheSearchGoesOnWhereItWasAndEnds) {
     TestDisk disk;
     uint64_t left = UINT64_MAX, tried = 0, before = UINT64_MAX;
     int boots = 0;
     std::string story;
     for (; left != 0; ++boots) {
-        ASSERT_LT(boots, 40);
+        ASSERT_LT(boots, 500);
         Boot boot(disk);
-        boot.platform.real_clock = true;
+        boot.platform.used_clock = &boot.platform.host_clock;
         boot.options.set("tune-ms", "10").take();
         const std::string now = boot.run();
         EXPECT_TRUE(story.empty() || now == story);
@@ -279,9 +397,8 @@ TEST(SnapshotKeeper, TheSearchGoesOnWhereItWasAndEnds) {
         left = number_in(boot.last("boot"), "plans_left");
         tried += number_in(boot.last("boot"), "plans_tried");
         if (before != UINT64_MAX) {
-            // A baseline leaves the list without being a trial.
+            // A baseline leaves the list without being a trial, and a busy machine may leave no time for any.
             EXPECT_LE(left + number_in(boot.last("boot"), "plans_tried"), before) << "none comes back";
-            EXPECT_LT(left, before);
         }
         before = left;
     }
@@ -291,6 +408,26 @@ TEST(SnapshotKeeper, TheSearchGoesOnWhereItWasAndEnds) {
     EXPECT_EQ(last.run(), story);
     EXPECT_THAT(last.last("boot"),
                 AllOf(HasSubstr("plans_tried=0 explored=100% plans_left=0"), HasSubstr("compiled=0")));
+}
+
+// Figures for persist/README.md, in the test's record.
+TEST(SnapshotKeeper, RestoresMoreQuicklyThanItCompiles) {
+    for (const bool quantised : {true, false}) {
+        TestDisk disk;
+        std::string figures[3];
+        for (std::string& figure : figures) {
+            Boot boot(disk);
+            boot.platform.used_clock = &boot.platform.host_clock;
+            boot.options.max_tokens = 50;
+            boot.options.set("tune-ms", "20000").take();
+            if (quantised) boot.image.image = quantised_model();
+            boot.run();
+            figure = boot.last("snapshot") + boot.last("prepared") + boot.last("snapshot_saved");
+        }
+        RecordProperty(quantised ? "q8_0_cold" : "f32_cold", figures[0]);
+        RecordProperty(quantised ? "q8_0_warm" : "f32_warm", figures[2]);
+        EXPECT_THAT(figures[2], HasSubstr("prepared routines=0 "));
+    }
 }
 
 TEST(SnapshotKeeper, ConvergesAndKeepsItsHistory) {
@@ -315,6 +452,27 @@ TEST(SnapshotKeeper, ConvergesAndKeepsItsHistory) {
     EXPECT_EQ(header.boot_records, snapshot::kMaxBoots);
     EXPECT_EQ(header.boot_count, 70u);
     EXPECT_EQ(header.timestamp, 1'700'000'000u);
+}
+
+TEST(SnapshotKeeper, AMachineThatIsAlwaysTheSameConverges) {
+    TestDisk disk;
+    uint64_t last_new = 0;
+    for (uint64_t i = 1; i < 60; ++i) {
+        Boot boot(disk);
+        boot.platform.used_clock = &boot.platform.stepping_clock;
+        boot.options.set("tune-ms", "400").take();
+        boot.run();
+        const std::string record = boot.last("boot");
+        if (number_in(record, "compiled") + number_in(record, "plans_tried") != 0) last_new = i;
+        const bool converged = record.find("converged=true") != std::string::npos;
+        ASSERT_EQ(converged, i >= last_new + 20) << record;
+        if (!converged) continue;
+        EXPECT_EQ(number_in(record, "plans_left"), 0u);
+        EXPECT_GE(last_new, 3u) << "it took some boots";
+        EXPECT_THAT(record, HasSubstr("stage=full next_stage=small"));
+        return;
+    }
+    FAIL() << "not by boot 60";
 }
 
 TEST(SnapshotKeeper, ProfilesAddUpOverBoots) {

@@ -21,6 +21,7 @@ struct DiskRecord {
     std::vector<std::vector<Write>> epochs{1};
     int operations = 0;
     int fails_at = -1;        ///< that operation fails, counted from 0
+    int fails_every = 0;      ///< one in so many operations fails; 0: none
     bool stays_dead = false;  ///< and all behind it
 };
 
@@ -59,8 +60,9 @@ class MemoryFile final : public FixedFile {
  private:
     Result<void> operate(const char* what, uint64_t offset, size_t size) {
         const int number = disk_.operations++;
-        const bool fails =
-            number == disk_.fails_at || (disk_.stays_dead && disk_.fails_at >= 0 && number > disk_.fails_at);
+        const bool periodic = disk_.fails_every != 0 && number % disk_.fails_every == disk_.fails_every - 1;
+        const bool fails = periodic || number == disk_.fails_at ||
+                           (disk_.stays_dead && disk_.fails_at >= 0 && number > disk_.fails_at);
         if (fails) return Error::make(ErrorCode::kDevice, "planted: {} {}", what, number);
         if (offset % kSector != 0 || size % kSector != 0 || !fits(offset, size, bytes.size()))
             return Error::make(ErrorCode::kOutOfRange, "{} of {} bytes at {}", what, size, offset);

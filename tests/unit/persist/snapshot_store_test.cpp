@@ -30,6 +30,7 @@ struct Disk {
     /// Which sample the next boot finds: its seed; -1 for a cold start, -2 if it is not one that was ever saved.
     int loads(SnapshotRefusal* why = nullptr) {
         record.fails_at = -1;
+        record.fails_every = 0;
         SnapshotStore fresh = store();
         const SnapshotView* view = fresh.load(testing::sample_identity());
         if (why != nullptr) *why = fresh.why();
@@ -317,6 +318,23 @@ TEST(SnapshotStore, AnErrorAtAnyOperationLeavesTheOldSnapshotOrTheNew) {
             disk.boot_and_save(4).take();
             EXPECT_EQ(disk.loads(), 4) << "a disk that is well again";
         }
+    }
+}
+
+TEST(SnapshotStore, AnErrorAtEveryNthOperationLeavesOneOfThoseThatWereSaved) {
+    for (int every = 1; every < 20; ++every) {
+        Disk disk;
+        disk.boot_and_save(1).take();
+        disk.boot_and_save(2).take();
+        for (uint8_t seed = 3; seed < 30; ++seed) {
+            disk.record.fails_every = every;
+            Result<void> saved = disk.boot_and_save(seed);
+            const int found = disk.loads();
+            EXPECT_TRUE(found >= 1 && found <= seed) << every << ": " << found;
+            EXPECT_TRUE(!saved.ok() || found == seed) << every;
+        }
+        disk.boot_and_save(99).take();
+        EXPECT_EQ(disk.loads(), 99);
     }
 }
 
