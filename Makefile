@@ -16,6 +16,7 @@ JOBS := $(shell nproc)
 RUN_PACKAGES := g++ binutils xz-utils musl-dev libcli11-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
 	grub-efi-amd64-bin xorriso mtools
 TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest dosfstools
+CONVERGE_PACKAGES := dosfstools python3-matplotlib
 CHECK_PACKAGES := clang-format-14 shellcheck
 # Oracles of the assemblers, and what the fuzzers are built with.
 ORACLE_PACKAGES := libxbyak-dev libzydis-dev
@@ -204,6 +205,15 @@ run: deps-run
 	$(Q)$(MAKE) -j$(JOBS) iso host $(BUILD)/host/kvm-probe
 	$(Q)iso/boot.sh --temp 0.8 --top-p 0.9
 
+# Boots again and again from one disk (persist/README.md "Convergence"): BOOTS in all, ACCEL icount (repeatable), tcg or kvm.
+BOOTS := 1000
+ACCEL := icount
+CONVERGE_OUT := $(BUILD)/converge
+.PHONY: converge
+converge: deps-converge
+	$(Q)$(MAKE) -j$(JOBS) iso host $(BUILD)/host/kvm-probe
+	$(Q)/usr/bin/python3 persist/tools/converge.py --boots $(BOOTS) --accel $(ACCEL) --out $(CONVERGE_OUT)
+
 # ---------------------------------------------------------------- tests
 .PHONY: test unit unit-san emit-tests boot-tests check
 RESULTS := $(BUILD)/test-results
@@ -250,13 +260,15 @@ size-report: $(BUILD)/bareflow.elf
 
 # ---------------------------------------------------------------- set-up and help
 .PHONY: deps deps-run deps-test deps-check deps-fuzz help clean
-deps: deps-run deps-test deps-check deps-fuzz deps-bench deps-peers deps-emit
+deps: deps-run deps-test deps-converge deps-check deps-fuzz deps-bench deps-peers deps-emit
 deps-run:
 	$(call install,$(RUN_PACKAGES))
 deps-test:
 	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES) $(ORACLE_PACKAGES))
 deps-check:
 	$(call install,$(CHECK_PACKAGES))
+deps-converge: deps-run
+	$(call install,$(CONVERGE_PACKAGES))
 deps-fuzz: deps-test
 	$(call install,$(FUZZ_PACKAGES))
 # Installs what is missing, and says so first; as root, or with sudo.
@@ -283,6 +295,7 @@ help:
 	@echo 'make boot-tests   the QEMU tests only'
 	@echo 'make oracle-tests instructions and routines against asmjit, xbyak, Zydis and an interpreter'
 	@echo 'make fuzz         libFuzzer on assemblers, routines, disks and snapshots; FUZZ_SECONDS=60 (make deps-fuzz first)'
+	@echo 'make converge     boots again and again from one disk, and plots how it converges; BOOTS=1000'
 	@echo 'make check        format, layering, shell scripts'
 	@echo 'make bench        boot time, and bareflow-bench: routines beside limits, hand-written code, other libraries'
 	@echo 'make bench-peers  bareflow-bench in turns with llama.cpp from npm, on made-up TinyLlama weights'
