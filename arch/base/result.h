@@ -21,14 +21,37 @@ enum class ErrorCode : uint8_t {
     kDevice,       ///< a device failed or timed out
 };
 
+/// What an error says. The text stands in one of kPlaces places, which errors take in turns: so an Error is as small as a
+/// number, and is passed on in a register. Errors are told soon; what stays silent while kPlaces later ones are made is lost,
+/// and says that it is.
+class ErrorText {
+ public:
+    static constexpr uint32_t kPlaces = 128;
+    static constexpr size_t kMostBytes = 232;
+
+    ErrorText() = default;
+    static ErrorText formatted(std::string_view pattern, std::span<const FormatArgument> arguments);
+
+    std::string_view view() const;
+    operator std::string_view() const { return view(); }
+
+ private:
+    uint32_t number_ = 0;  ///< of all that were made; 0: none, and no text
+};
+
 /// An error: a code, and a message that says what, where and what to do about it.
 struct Error {
     ErrorCode code = ErrorCode::kInvalid;
-    FixedString<232> message;
+    ErrorText message;
 
     template <typename... Arguments>
     static Error make(ErrorCode code, std::string_view pattern, const Arguments&... arguments) {
-        return {code, FixedString<232>::formatted(pattern, arguments...)};
+        if constexpr (sizeof...(arguments) == 0) {
+            return {code, ErrorText::formatted(pattern, {})};
+        } else {
+            const FormatArgument erased[] = {FormatArgument(arguments)...};
+            return {code, ErrorText::formatted(pattern, erased)};
+        }
     }
 };
 
