@@ -2,6 +2,7 @@
 #include "arch/base/options.h"
 #include "arch/boot_main.h"
 #include "arch/platform.h"
+#include "arch/stages/stage.h"
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/clock.h"
 #include "arch/x86_64/code_memory.h"
@@ -72,6 +73,10 @@ class Kernel final : public Platform {
         return has_rdrand && cpu::read_random(value) ? value : cpu::read_tsc();
     }
     ByteSpan build_id() const override { return bareflow_build_id; }
+    Stage stage() const override { return image_stage(); }
+    ByteSpan native_segment() const override {
+        return {__native_start, bytes_between(__native_start, __native_end)};
+    }
 
  private:
     const BootInformation& boot_;
@@ -175,10 +180,9 @@ Candidates find_models(const BootInformation& boot) {
     } else if (options.weights == "module") {
         refuse("module", "GRUB loaded no module named model; add `module2 FILE model` to grub.cfg");
     }
-    found.sources[found.count++] = {
-        "embedded",
-        "embedded",
-        {bareflow_embedded_model, bytes_between(bareflow_embedded_model, bareflow_embedded_model_end)}};
+    const ByteSpan embedded(bareflow_embedded_model,
+                            bytes_between(bareflow_embedded_model, bareflow_embedded_model_end));
+    if (!embedded.empty()) found.sources[found.count++] = {"embedded", "embedded", embedded};
     return found;
 }
 
