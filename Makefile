@@ -42,9 +42,11 @@ HOST_LINK := -no-pie -Wl,--gc-sections
 EMBEDDED_TYPE := q8_0
 
 SHARED_MAIN := $(wildcard arch/*.cpp)
+# What an image is made of: the same objects, and one of these (arch/stages/stage.h).
+stage_object = $(BUILD)/kernel/arch/stages/$(1).o
 ROOMS := arch/base mm emitter model profiler persist
 PORTABLE := $(foreach room,$(ROOMS),$(wildcard $(room)/*.cpp)) $(SHARED_MAIN)
-KERNEL := $(filter-out arch/x86_64/selftest.cpp,$(wildcard arch/x86_64/*.cpp)) $(wildcard arch/x86_64/*.S)
+KERNEL := $(filter-out $(addprefix arch/x86_64/,selftest.cpp native_segment.cpp),$(wildcard arch/x86_64/*.cpp)) $(wildcard arch/x86_64/*.S)
 HOST := $(filter-out arch/host/main.cpp,$(wildcard arch/host/*.cpp))
 # Which rooms' unit tests: all, or `make unit UNIT=mm`.
 ALL_ROOMS := base mm model arch profiler persist emitter
@@ -72,10 +74,10 @@ EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 KERNEL_TESTED := $(if $(filter arch,$(UNIT)),$(addprefix arch/x86_64/,multiboot2.cpp madt.cpp pci.cpp virtqueue.cpp \
 	virtio_blk.cpp ahci.cpp disk_request.cpp rtc.cpp))
 TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BUILD)/kernel/%.o)
-SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
+SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) arch/stages/full.cpp $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
 
-# What tells two builds apart in snapshots: a hash of the objects that a program is linked from, as the 20 bytes of
-# bareflow_build_id. The same objects give the same one; the kernel's and the host program's differ.
+# What tells two builds apart in snapshots: a hash of the objects that all programs share, as the 20 bytes of
+# bareflow_build_id. So every stage's image of a build, and the host program, take each other's snapshots.
 define make_build_id
 	@mkdir -p $(@D)
 	$(Q){ echo '.section .rodata.bareflow_build_id,"a"'; echo '.globl bareflow_build_id'; echo 'bareflow_build_id:'; \
@@ -148,11 +150,13 @@ $(EMBEDDED_OBJECT): model/embedded_model.S $(EMBEDDED_MODEL) Makefile
 
 # ---------------------------------------------------------------- host programs
 .PHONY: host
-host: $(BUILD)/host/bareflow $(BUILD)/host/bareflow-import $(BUILD)/host/bareflow-snap
-HOST_PARTS := $(BUILD)/host/arch/host/main.o $(HOST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
-$(BUILD)/host/build_id.o: $(HOST_PARTS)
+host: $(addprefix $(BUILD)/host/,bareflow bareflow-import bareflow-snap bareflow-native)
+HOST_PARTS := $(BUILD)/host/arch/host/main.o $(HOST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT) \
+	$(call stage_object,full)
+BUILD_ID := $(BUILD)/kernel/build_id.o
+$(BUILD_ID): $(PORTABLE_OBJECTS)
 	$(call make_build_id,$^)
-$(BUILD)/host/bareflow: $(HOST_PARTS) $(BUILD)/host/build_id.o
+$(BUILD)/host/bareflow: $(HOST_PARTS) $(BUILD_ID)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
 $(BUILD)/host/bareflow-import: $(BUILD)/host/model/tools/import_main.o $(TOOL_OBJECTS) \
@@ -160,6 +164,10 @@ $(BUILD)/host/bareflow-import: $(BUILD)/host/model/tools/import_main.o $(TOOL_OB
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
 $(BUILD)/host/bareflow-snap: $(BUILD)/host/persist/tools/snap_main.o $(TOOL_OBJECTS) \
+		$(filter-out $(SHARED_MAIN:%.cpp=$(BUILD)/kernel/%.o),$(PORTABLE_OBJECTS)) $(HOST_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
+$(BUILD)/host/bareflow-native: $(BUILD)/host/persist/tools/native_main.o $(TOOL_OBJECTS) $(BUILD_ID) \
 		$(filter-out $(SHARED_MAIN:%.cpp=$(BUILD)/kernel/%.o),$(PORTABLE_OBJECTS)) $(HOST_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
@@ -171,13 +179,13 @@ $(BUILD)/host/kvm-probe: iso/kvm_probe.cpp Makefile
 # ---------------------------------------------------------------- the kernel
 # Linked twice: the first link's symbols become a table in the second one, behind everything else.
 .PHONY: kernel
-kernel: $(BUILD)/bareflow.elf
+kernel: $(BUILD)/bareflow.elf stages
 KERNEL_LINK := ld -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections \
 	--no-warn-rwx-segments -T arch/x86_64/kernel.ld
-KERNEL_PARTS := $(KERNEL_OBJECTS) $(PORTABLE_OBJECTS) $(EMBEDDED_OBJECT)
-KERNEL_BUILD_ID := $(BUILD)/kernel/build_id.o
-$(KERNEL_BUILD_ID): $(KERNEL_PARTS)
-	$(call make_build_id,$^)
+KERNEL_PARTS := $(KERNEL_OBJECTS) $(PORTABLE_OBJECTS) $(BUILD_ID)
+# Without a model: it comes as a module, or from a disk.
+NO_MODEL := $(BUILD)/kernel/model/no_embedded_model.o
+NO_SELFTEST := $(BUILD)/kernel/arch/x86_64/selftest.o
 LIBGCC = $(shell $(CXX) -print-libgcc-file-name)
 define link_kernel
 	$(call say,LINK,$@)
@@ -189,9 +197,17 @@ define link_kernel
 	$(Q)grub-file --is-x86-multiboot2 $@.stripped
 	$(Q)rm -f $@.first; mv $@.stripped $@
 endef
-$(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(KERNEL_BUILD_ID) $(BUILD)/kernel/arch/x86_64/selftest.o arch/x86_64/kernel.ld arch/x86_64/symbols.awk
+$(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(EMBEDDED_OBJECT) $(call stage_object,full) $(NO_SELFTEST) arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
-$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(KERNEL_BUILD_ID) $(addprefix $(BUILD)/kernel/tests/boot/,selftest.o selftest_disks.o) \
+# The stages, for disks and images that bring the model: bareflow-full.elf is bareflow.elf without it.
+STAGES := full small native
+.PHONY: stages
+stages: $(STAGES:%=$(BUILD)/bareflow-%.elf)
+$(BUILD)/bareflow-native.elf: $(BUILD)/kernel/arch/x86_64/native_segment.o
+$(STAGES:%=$(BUILD)/bareflow-%.elf): $(BUILD)/bareflow-%.elf: $(KERNEL_PARTS) $(NO_MODEL) $(BUILD)/kernel/arch/stages/%.o \
+		$(NO_SELFTEST) arch/x86_64/kernel.ld arch/x86_64/symbols.awk
+	$(call link_kernel,$(filter %.o %.a,$^))
+$(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(EMBEDDED_OBJECT) $(call stage_object,full) $(addprefix $(BUILD)/kernel/tests/boot/,selftest.o selftest_disks.o) \
 		arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
 
@@ -218,7 +234,7 @@ converge: deps-converge
 .PHONY: test unit unit-san emit-tests boot-tests check
 RESULTS := $(BUILD)/test-results
 TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe \
-	$(EMIT) $(BUILD)/host/emit-tests
+	$(EMIT) $(BUILD)/host/emit-tests $(BUILD)/host/make-snapshot
 
 # Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
 test: deps-test
@@ -236,12 +252,18 @@ unit-san: $(BUILD)/san/unit-tests$(SOME)
 boot-tests: iso host $(TEST_PROGRAMS)
 	$(Q)mkdir -p $(RESULTS)
 	$(Q)pytest-3 -q tests/boot
-$(BUILD)/host/unit-tests$(SOME): $(TEST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(HOST_OBJECTS)
+$(BUILD)/host/unit-tests$(SOME): $(TEST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(HOST_OBJECTS) $(call stage_object,full)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lgtest_main -lgmock -lgtest -lpthread -o $@
 $(BUILD)/san/unit-tests$(SOME): $(SAN_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) -no-pie -fsanitize=address,undefined $^ -lgtest_main -lgmock -lgtest -lpthread -o $@
+
+# For tests of native images: what a boot leaves on its disk, without a disk.
+$(BUILD)/host/make-snapshot: $(BUILD)/host/tests/boot/make_snapshot.o $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(HOST_OBJECTS) $(BUILD_ID) \
+		$(call stage_object,full)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
 
 FORMATTED := $(foreach room,arch mm emitter model profiler persist tests iso,$(shell find $(room) -name '*.h' -o -name '*.cpp'))
 SCRIPTS := $(shell find iso tests emitter .ci -name '*.sh') .ci/run

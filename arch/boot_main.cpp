@@ -3,10 +3,6 @@
 #include "arch/base/line_editor.h"
 #include "arch/base/text.h"
 #include "arch/base/version.h"
-#include "arch/profile_report.h"
-#include "arch/routine_dump.h"
-#include "arch/routine_tuning.h"
-#include "arch/snapshot_keeper.h"
 #include "model/chat.h"
 
 namespace bareflow {
@@ -17,10 +13,10 @@ constexpr int kCtrlC = 0x03;
 /// One story on a terminal that shows nothing else.
 class StoryWriter final : public TextListener {
  public:
-    StoryWriter(Terminal& terminal, RoutineTuning& tuning) : terminal_(terminal), tuning_(tuning) {}
+    StoryWriter(Terminal& terminal, RoutineService& routines) : terminal_(terminal), routines_(routines) {}
     void text(std::string_view piece) override { terminal_.write(piece); }
     bool stop_requested() override {
-        tuning_.between_tokens();
+        routines_.between_tokens();
         for (int byte = terminal_.poll(); byte != Terminal::kNone; byte = terminal_.poll()) {
             if (byte == kCtrlC) return true;
         }
@@ -29,13 +25,12 @@ class StoryWriter final : public TextListener {
 
  private:
     Terminal& terminal_;
-    RoutineTuning& tuning_;
+    RoutineService& routines_;
 };
 
 class Machine final : public ChatMachine {
  public:
-    Machine(Platform& platform, const RoutineEngine& engine, RoutineTuning& tuning)
-        : platform_(platform), engine_(engine), tuning_(tuning) {}
+    Machine(Platform& platform, RoutineService& routines) : platform_(platform), routines_(routines) {}
 
     Report cpu_report() override {
         return Report::formatted("{}\n{}\n", platform_.cpu_name(), describe(platform_.cpu()).view());
@@ -56,23 +51,22 @@ class Machine final : public ChatMachine {
     }
     uint64_t random_seed() override { return platform_.entropy(); }
     void dump_routines(std::string_view key, TextListener& out) override {
-        bareflow::dump_routines(engine_.cache(), key, out);
+        routines_.dump_routines(key, out);
     }
-    void report_profile(TextListener& out) override { bareflow::report_profile(*engine_.profiler(), out); }
-    void tune(TextListener& out) override { tuning_.run_now(out); }
-    bool idle() override { return tuning_.idle(); }
-    void between_tokens() override { tuning_.between_tokens(); }
+    void report_profile(TextListener& out) override { routines_.report_profile(out); }
+    void tune(TextListener& out) override { routines_.tune(out); }
+    bool idle() override { return routines_.idle(); }
+    void between_tokens() override { routines_.between_tokens(); }
 
  private:
     Platform& platform_;
-    const RoutineEngine& engine_;
-    RoutineTuning& tuning_;
+    RoutineService& routines_;
 };
 
 /// Opens the first candidate that can be used. Its error if there was but one; the last one's otherwise.
 Result<void> open_model(Platform& platform, const Options& options, std::span<const ModelImage> candidates,
-                        bool chatting, RoutineEngine& engine, Session& session) {
-    Operators* operators = TRY(engine.start(platform, options));
+                        bool chatting, RoutineService& routines, Session& session) {
+    Operators* operators = TRY(routines.start(platform, options));
     for (size_t i = 0; i < candidates.size(); ++i) {
         const ModelImage& candidate = candidates[i];
         Result<void> opened = session.open(candidate, *operators, options.context, options.cache_type);
@@ -108,7 +102,7 @@ Result<std::string_view> first_line(Terminal& terminal, const Buffer<char>& buff
 }
 
 Result<void> write_one_story(Platform& platform, const Options& options, Session& session,
-                             RoutineTuning& tuning) {
+                             RoutineService& routines) {
     Terminal& terminal = platform.terminal();
     std::string_view prompt = options.prompt;
     Buffer<char> input;
@@ -117,17 +111,16 @@ Result<void> write_one_story(Platform& platform, const Options& options, Session
             TRY(Buffer<char>::make(platform.allocator(), LineEditor::kMaxLine, "first line of the input"));
         prompt = TRY(first_line(terminal, input));
     }
-    StoryWriter writer(terminal, tuning);
+    StoryWriter writer(terminal, routines);
     TRY(session.generate(prompt, options.max_tokens, options.sampling, writer));
     terminal.write("\n");
-    tuning.after_story();
+    routines.after_story();
     return {};
 }
 
-Result<void> chat(Platform& platform, const Options& options, const RoutineEngine& engine, Session& session,
-                  RoutineTuning& tuning) {
+Result<void> chat(Platform& platform, const Options& options, Session& session, RoutineService& routines) {
     LineEditor editor = TRY(LineEditor::make(platform.terminal(), platform.allocator()));
-    Machine machine(platform, engine, tuning);
+    Machine machine(platform, routines);
     Chat(platform.terminal(), editor, session, options, machine).run();
     return {};
 }
@@ -141,7 +134,7 @@ void log_timing(LogSink& log, std::string_view what, const TokenTiming& timing) 
         .field("tok_per_s", timing.tokens_per_second());
 }
 
-void log_statistics(Platform& platform, const Session& session, const RoutineEngine& engine,
+void log_statistics(Platform& platform, const Session& session, RoutineService& routines,
                     uint64_t embedded_model_bytes) {
     LogSink& log = platform.log();
     const SessionStatistics& s = session.statistics();
@@ -157,16 +150,7 @@ void log_statistics(Platform& platform, const Session& session, const RoutineEng
         .field("heap_peak", use.heap_peak)
         .field("heap_in_use", use.heap_in_use)
         .field("heap_reserved", use.heap_reserved);
-    const RoutineCache::Counts counts =
-        engine.cache() != nullptr ? engine.cache()->counts() : RoutineCache::Counts{};
-    LogRecord(log, "routines")
-        .field("compiled", counts.compiled)
-        .field("restored", counts.restored)
-        .field("rejected", counts.rejected)
-        .field("slower", counts.slower)
-        .field("evicted", counts.evicted)
-        .field("code_bytes", counts.code_bytes);
-    if (engine.profiler() != nullptr) log_profile(*engine.profiler(), log);
+    routines.log_statistics();
     LogRecord(log, "size").field("kernel", use.image).field("image", use.image + embedded_model_bytes);
 }
 
@@ -177,38 +161,35 @@ uint64_t embedded_bytes(std::span<const ModelImage> candidates) {
     return 0;
 }
 
-Result<void> run(Platform& platform, const Options& options, std::span<const ModelImage> candidates,
-                 uint64_t start_ns) {
+Result<void> run(RoutineService& routines, Platform& platform, const Options& options,
+                 std::span<const ModelImage> candidates, uint64_t start_ns) {
     const bool chatting = !options.has_prompt && platform.terminal().interactive();
     LogRecord(platform.log(), "bareflow")
         .field("version", kVersion)
         .field("platform", platform.name())
+        .field("stage", name_of(platform.stage()))
         .field("mode", chatting ? "chat" : "once")
         .field("cpu", platform.cpu_name());
-    RoutineEngine engine;  // outlives the session that computes with it
     Session session(platform.allocator(), platform.log(), platform.clock(), start_ns);
-    TRY(open_model(platform, options, candidates, chatting, engine, session));
-    SnapshotKeeper keeper(platform, engine, session);
-    keeper.restore();
-    engine.prepare(session);
+    TRY(open_model(platform, options, candidates, chatting, routines, session));
+    routines.prepare(session);
     session.seed(options.sampling.random_seed ? platform.entropy() : options.sampling.seed);
-    RoutineTuning tuning(platform, engine, session, options);
-    Result<void> done = chatting ? chat(platform, options, engine, session, tuning)
-                                 : write_one_story(platform, options, session, tuning);
-    tuning.log_summary();
-    keeper.finish(done.ok());
+    Result<void> done = chatting ? chat(platform, options, session, routines)
+                                 : write_one_story(platform, options, session, routines);
+    routines.finish(done.ok());
     if (options.profile) {
-        StoryWriter writer(platform.terminal(), tuning);
-        report_profile(*engine.profiler(), writer);
+        StoryWriter writer(platform.terminal(), routines);
+        routines.report_profile(writer);
     }
-    log_statistics(platform, session, engine, embedded_bytes(candidates));
+    log_statistics(platform, session, routines, embedded_bytes(candidates));
     return done;
 }
 
 }  // namespace
 
-Result<void> boot_main(Platform& platform, const Options& options, std::span<const ModelImage> candidates) {
-    Result<void> done = run(platform, options, candidates, platform.clock().now_ns());
+Result<void> boot_with(RoutineService& routines, Platform& platform, const Options& options,
+                       std::span<const ModelImage> candidates) {
+    Result<void> done = run(routines, platform, options, candidates, platform.clock().now_ns());
     if (!done.ok()) LogRecord(platform.log(), "error").field("what", done.error().message.view());
     return done;
 }

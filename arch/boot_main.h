@@ -6,6 +6,7 @@
 #include "arch/base/options.h"
 #include "arch/base/result.h"
 #include "arch/platform.h"
+#include "arch/routine_service.h"
 #include "model/session.h"
 
 namespace bareflow {
@@ -17,6 +18,11 @@ namespace bareflow {
 /// In a single run the terminal gets the text, one newline after it, and nothing else. Stopped by Ctrl-C it still ended
 /// well: the log says stop=interrupt. The error that ends a run is on the log already; the caller shows it to the user
 /// and turns it into the failing exit status.
+///
+/// Each stage has its own (arch/stages/): boot_with() its service.
 Result<void> boot_main(Platform& platform, const Options& options, std::span<const ModelImage> candidates);
+
+Result<void> boot_with(RoutineService& routines, Platform& platform, const Options& options,
+                       std::span<const ModelImage> candidates);
 
 }  // namespace bareflow

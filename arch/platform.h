@@ -70,6 +70,8 @@ class Platform {
     }
     /// 20 bytes that change with every build of other code; empty where nobody knows: then no snapshot is used.
     virtual ByteSpan build_id() const { return {}; }
+    /// Routines that the image brought along (persist/native_segment.h), executable; empty where it has no room for them.
+    virtual ByteSpan native_segment() const { return {}; }
     virtual uint64_t unix_seconds() { return 0; }  ///< 0: nobody knows
     virtual Stage stage() const { return Stage::kFull; }
 

@@ -2,21 +2,13 @@
 
 #include <algorithm>
 
+#include "arch/routine_choice.h"
 #include "arch/routine_trial.h"
 #include "emitter/routine_emitter.h"
 #include "model/reference.h"
 
 namespace bareflow {
 namespace {
-
-/// Legacy SSE has no fma, so asking for sse2 asks for muladd too.
-NumericClass choose_numerics(const Options& options, const CpuFeatures& cpu) {
-    if (options.numerics == NumericsChoice::kFma) return NumericClass::kFma;
-    if (options.numerics == NumericsChoice::kMulAdd || options.isa == IsaChoice::kSse2 ||
-        options.isa == IsaChoice::kSsse3)
-        return NumericClass::kMulAdd;
-    return cpu.fma ? NumericClass::kFma : NumericClass::kMulAdd;
-}
 
 Result<Isa> choose_isa(const Options& options, const CpuFeatures& cpu, NumericClass numerics) {
     if (!options.jit || options.isa == IsaChoice::kScalar) return Isa::kScalar;
@@ -39,6 +31,15 @@ Isa choose_quantised_isa(const Options& options, const CpuFeatures& cpu, Isa flo
     return best_quantised_isa(cpu, floats, numerics);
 }
 
+/// The one that is asked for, if this image has it: a machine that turned itself small keeps its options.
+RoutineMaker& choose_maker(AssemblerChoice choice) {
+    const std::span<RoutineMaker* const> makers = image_makers();
+    for (RoutineMaker* const maker : makers) {
+        if (maker->name() == name_of(choice)) return *maker;
+    }
+    return *makers.front();
+}
+
 /// Makes the routine of each call that is shown; `operators` hear of those that were rejected.
 class Maker final : public RoutineVisitor {
  public:
@@ -53,16 +54,6 @@ class Maker final : public RoutineVisitor {
     RoutineCache& cache_;
     RoutineOperators& operators_;
 };
-
-/// `wanted` 0: all. nullptr for one core.
-Workers* start_cores(Platform& platform, unsigned wanted) {
-    const Cores cores = platform.start_cores(wanted);
-    LogRecord(platform.log(), "cores")
-        .field("found", cores.found)
-        .field("started", cores.started)
-        .field("used", cores.workers == nullptr ? 1 : cores.workers->count());
-    return cores.workers;
-}
 
 }  // namespace
 
@@ -93,7 +84,7 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     Operators* reference = TRY(reference_operators(numerics, cpu));
     const Isa isa = TRY(choose_isa(options, cpu, numerics));
     const Isa quantised = choose_quantised_isa(options, cpu, isa, numerics);
-    RoutineMaker& maker = options.assembler == AssemblerChoice::kTiny ? tiny_maker() : asmjit_maker();
+    RoutineMaker& maker = choose_maker(options.assembler);
     LogRecord(platform.log(), "path")
         .field("isa", name_of(isa))
         .field("quantised_isa", name_of(quantised))

@@ -2,7 +2,6 @@
 
 #include <type_traits>
 
-#include "emitter/routine_emitter.h"
 #include "model/reference.h"
 
 namespace bareflow {
@@ -41,17 +40,18 @@ RoutineKey RoutineOperators::key_for(Operation operation, const TensorView& w) c
 }
 
 Routine RoutineOperators::routine_for(const RoutineKey& key, const void* arguments) {
-    if (cache_ == nullptr) return nullptr;
-    if (const Routine routine = cache_->find(key)) return routine;
-    if (!can_emit(key) || !cache_->is_hot(key)) return nullptr;
-    const uint32_t rejected = cache_->counts().rejected;
-    const Routine made = cache_->find_or_make(key, cache_->best_plan(key), arguments);
-    if (cache_->counts().rejected != rejected) was_rejected(key);
-    return made;
+    if (source_ == nullptr) return nullptr;
+    if (const Routine routine = source_->find(key)) return routine;
+    const RoutineSource::Made made = source_->make_if_hot(key, arguments);
+    if (made.rejected) was_rejected(key);
+    return made.routine;
 }
 
+bool RoutineOperators::shows(const RoutineKey& a, const RoutineKey& b) const {
+    return visitor_->has_routine(a) && visitor_->has_routine(b);
+}
 bool RoutineOperators::show(const RoutineKey& key, const void* arguments) {
-    if (!can_emit(key)) return false;
+    if (!visitor_->has_routine(key)) return false;
     visitor_->visit(key, arguments);
     return true;
 }
@@ -71,7 +71,7 @@ bool RoutineOperators::run_split(const Split& split, const void* input, MakePart
     const uint32_t parts = split.parts();
     if (parts <= 1) return false;
     if (visitor_ != nullptr) {
-        if (!kHasReference && !(can_emit(part(0).key) && can_emit(part(parts - 1).key))) return false;
+        if (!kHasReference && !shows(part(0).key, part(parts - 1).key)) return false;
         for (uint32_t i = 0; i < parts; ++i) {
             const auto own = part(i);
             show(own.key, &own.arguments);
@@ -93,7 +93,7 @@ bool RoutineOperators::run_split(const Split& split, const void* input, MakePart
     if (possible && !(first.key == last.key)) {
         job.last_routine = routine_for(last.key, &last.arguments);
         job.routine = routine_for(first.key, &first.arguments);
-        if (cache_ != nullptr && cache_->find(last.key) == nullptr) job.last_routine = nullptr;
+        if (source_ != nullptr && source_->find(last.key) == nullptr) job.last_routine = nullptr;
     }
     if (!kHasReference && (job.routine == nullptr || job.last_routine == nullptr)) return false;
     return workers_->run(
@@ -122,7 +122,7 @@ const void* RoutineOperators::input_for(const TensorView& w, const float* x, siz
         show(key, &arguments);
         return x;
     }
-    if (cache_ == nullptr) return nullptr;
+    if (source_ == nullptr) return nullptr;
     if (quantised_.size() < groups) {
         Result<Buffer<Q8Group>> larger = Buffer<Q8Group>::make(*allocator_, groups, "quantised input");
         if (!larger.ok()) return nullptr;

@@ -6,7 +6,7 @@
 #include "arch/base/workers.h"
 #include "arch/routine_split.h"
 #include "arch/routine_visit.h"
-#include "emitter/routine_cache.h"
+#include "emitter/routine_source.h"
 #include "model/operators.h"
 
 namespace bareflow {
@@ -25,20 +25,22 @@ class RoutineOperators final : public Operators {
     /// `reference` is of the same numeric class and answers the rest.
     /// `allocator` gives room for quantised inputs. Operators whose parts have at least `min_part_bytes` to read are shared
     /// out among `workers`, if there are some.
-    RoutineOperators(RoutineCache& cache, Operators& reference, RoutineIsas isas, Allocator& allocator,
+    RoutineOperators(RoutineSource& source, Operators& reference, RoutineIsas isas, Allocator& allocator,
                      Workers* workers = nullptr, size_t min_part_bytes = kMinPartBytes)
-        : cache_(&cache),
+        : source_(&source),
           reference_(reference),
           isas_(isas),
           allocator_(&allocator),
           workers_(workers),
+          cores_(workers == nullptr ? 1 : workers->count()),
           min_part_bytes_(min_part_bytes) {}
     /// Without routines: the reference, shared out likewise.
     RoutineOperators(Operators& reference, Workers* workers, size_t min_part_bytes = kMinPartBytes)
-        : cache_(nullptr),
+        : source_(nullptr),
           reference_(reference),
           isas_(Isa::kScalar),
           workers_(workers),
+          cores_(workers == nullptr ? 1 : workers->count()),
           min_part_bytes_(min_part_bytes) {}
     /// Computes nothing: `visitor` is told which routine each call would run, part by part. With the same isas, workers
     /// and min_part_bytes as operators that compute it sees what these would run. `nothing` is NoOperators.
@@ -57,6 +59,10 @@ class RoutineOperators final : public Operators {
     void was_rejected(const RoutineKey& key) {
         if (is_for_quantised_only(key.isa)) isas_.quantised = isas_.floats;
     }
+
+    /// Work is shared out among so many of the workers, as if there were no more.
+    void share_among(unsigned cores) { cores_ = cores; }
+    unsigned cores() const { return cores_; }
 
     NumericClass numeric_class() const override { return reference_.numeric_class(); }
     void embed(float* row, const TensorView& table, uint32_t token) override {
@@ -88,8 +94,10 @@ class RoutineOperators final : public Operators {
     RoutineKey key_for(Operation operation, const TensorView& w) const;
     /// The key's routine, made when the key is hot; nullptr if there is none.
     Routine routine_for(const RoutineKey& key, const void* arguments);
-    /// For the visitor, instead of running; false if there is no generator for the key.
+    /// For the visitor, instead of running; false if it says that the key has no routine.
     bool show(const RoutineKey& key, const void* arguments);
+    /// Whether a visitor that is shown these two keys sees routines.
+    bool shows(const RoutineKey& a, const RoutineKey& b) const;
     /// Runs the key's routine; false if there is none.
     bool run(const RoutineKey& key, const void* arguments);
     /// Runs an operator in parts, a core each: the routine for Part{key, arguments} = part(number), or where there is none
@@ -104,7 +112,7 @@ class RoutineOperators final : public Operators {
     /// `input` is input_for() the rows of x.
     bool project_rows(float* y, const TensorView& w, const void* input, Epilogue epilogue, size_t rows);
     Split split_of(uint32_t units, size_t bytes) const {
-        return Split::make(units, bytes, workers_ == nullptr ? 1 : workers_->count(), min_part_bytes_);
+        return Split::make(units, bytes, cores_, min_part_bytes_);
     }
     /// Returns the index of the largest output with Epilogue::kArgmax.
     uint32_t project(float* y, const TensorView& w, const float* x, Epilogue epilogue);
@@ -113,13 +121,14 @@ class RoutineOperators final : public Operators {
     /// is no room, or no routine that could want them.
     const void* input_for(const TensorView& w, const float* x, size_t rows = 1);
 
-    RoutineCache* cache_;  ///< nullptr: there are no routines
+    RoutineSource* source_;  ///< nullptr: there are no routines
     RoutineVisitor* visitor_ = nullptr;
     Operators& reference_;
     RoutineIsas isas_;
-    Allocator* allocator_ = nullptr;  ///< with cache_
+    Allocator* allocator_ = nullptr;  ///< with source_
     Buffer<Q8Group> quantised_;       ///< the input at hand; as large as the largest so far
     Workers* workers_;
+    unsigned cores_;  ///< among which work is shared out
     size_t min_part_bytes_;
 };
 

@@ -9,8 +9,11 @@ namespace bareflow {
 class RoutineVisitor {
  public:
     /// A call that the routine of `key` would answer: its weights are the model's own, its other tensors are not to be
-    /// touched. There is a generator for `key`.
+    /// touched. has_routine() said yes.
     virtual void visit(const RoutineKey& key, const void* arguments) = 0;
+
+    /// Whether there is, or can be, a routine for the key: by default, whether the emitter has a generator for it.
+    virtual bool has_routine(const RoutineKey& key) const;
 
  protected:
     ~RoutineVisitor() = default;

@@ -5,20 +5,6 @@
 #include "emitter/routine_emitter.h"
 
 namespace bareflow {
-namespace {
-
-uint64_t hash_of(const RoutineKey& key) {
-    static_assert(sizeof key % sizeof(uint32_t) == 0);
-    constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio: Fibonacci hashing
-    uint32_t words[sizeof key / sizeof(uint32_t)];
-    __builtin_memcpy(words, &key, sizeof key);
-    uint64_t hash = 0;
-    for (const uint32_t word : words) hash = (hash ^ word) * kMultiplier;
-    return hash >> 32;
-}
-
-}  // namespace
-
 Result<void> RoutineCache::initialise(std::span<uint8_t> region, CodePages& pages, Allocator& allocator) {
     entries_ = TRY(Buffer<Entry>::make(allocator, kSlots, "routine cache"));
     arena_.emplace(TRY(CodeArena::make(region, pages, *this, allocator)));
@@ -49,6 +35,13 @@ bool RoutineCache::is_hot(const RoutineKey& key) {
     if (entry->state == kInstalled || entry->state == kEvicted) return true;
     if (entry->state == kEmpty) *entry = {.key = key, .plan = {}, .state = kCold};
     return ++entry->calls >= hot_calls_ || multiply_adds(key) >= kHotMultiplyAdds;
+}
+
+RoutineSource::Made RoutineCache::make_if_hot(const RoutineKey& key, const void* arguments) {
+    if (!can_emit(key) || !is_hot(key)) return {};
+    const uint32_t rejected = counts_.rejected;
+    const Routine made = find_or_make(key, best_plan(key), arguments);
+    return {made, counts_.rejected != rejected};
 }
 
 Plan RoutineCache::best_plan(const RoutineKey& key) const {

@@ -8,6 +8,7 @@
 #include "arch/base/log.h"
 #include "arch/base/routine.h"
 #include "emitter/routine_maker.h"
+#include "emitter/routine_source.h"
 #include "mm/code_arena.h"
 
 namespace bareflow {
@@ -38,7 +39,7 @@ class PlanSource {
     ~PlanSource() = default;
 };
 
-class RoutineCache final : public EvictionListener, public CodeDirectory {
+class RoutineCache final : public RoutineSource, public EvictionListener, public CodeDirectory {
  public:
     struct Entry {
         /// kCold: called, but not often enough. kSlower: right, but slower than the reference on this machine, which runs
@@ -78,7 +79,9 @@ class RoutineCache final : public EvictionListener, public CodeDirectory {
     Result<void> initialise(std::span<uint8_t> region, CodePages& pages, Allocator& allocator);
 
     /// The installed routine, or nullptr; counts a call of it. A few nanoseconds.
-    Routine find(const RoutineKey& key);
+    Routine find(const RoutineKey& key) override;
+    /// Where the emitter has a generator for the key and is_hot() says so, find_or_make() by the best-known plan.
+    Made make_if_hot(const RoutineKey& key, const void* arguments) override;
     /// Counts a call that found no routine; whether one should be made now: at a key's hot_calls-th call, so that what never
     /// comes back costs nothing, but at once where the call alone is more work than the making.
     bool is_hot(const RoutineKey& key);

@@ -20,6 +20,9 @@ class RoutineMaker {
     ~RoutineMaker() = default;
 };
 
+/// The makers of this image, the default one first: which there are is what its stage's file (arch/stages/) says.
+std::span<RoutineMaker* const> image_makers();
+
 /// The makers; static. What an image does not refer to is not linked into it.
 RoutineMaker& tiny_maker();
 RoutineMaker& asmjit_maker();

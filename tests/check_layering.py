@@ -21,10 +21,11 @@ MAY_SEE = {
     "persist/block_device.h": ["arch/base"],
     "persist/fixed_file.h": ["arch/base"],
     "arch/x86_64": ["arch/base", "arch/platform.h", "mm", "persist/block_device.h"],
+    "arch/x86_64/native_segment.cpp": ["arch/base", "persist"],
     "arch/host": ["arch/base", "arch/platform.h", "mm", "persist/block_device.h"],
 }
 # The mains put everything together; tools and tests may look anywhere.
-SEE_EVERYTHING = [r"arch/(x86_64|host)/main\.cpp", r"arch/(boot_main|boot_disk|routine_\w+|profile\w+|snapshot_\w+)\.(h|cpp)", r".*/tools/.*", r"tests/.*", r"iso/.*"]
+SEE_EVERYTHING = [r"arch/(x86_64|host)/main\.cpp", r"arch/(boot_main|boot_disk|stages/\w+|routine_\w+|profile\w+|snapshot_\w+)\.(h|cpp)", r".*/tools/.*", r"tests/.*", r"iso/.*"]
 ASSEMBLY_HEADER = "arch/x86_64/cpu.h"
 ASSEMBLY_ALLOWED = [ASSEMBLY_HEADER, "tests/", "arch/host/", "iso/"]
 

@@ -27,6 +27,9 @@ constexpr uint32_t kUnlimitedTokens = UINT32_MAX;
 enum class IsaChoice : uint8_t { kAuto, kScalar, kSse2, kSsse3, kAvx2, kAvx512 };
 
 enum class AssemblerChoice : uint8_t { kAsmjit, kTiny };
+constexpr std::string_view name_of(AssemblerChoice choice) {
+    return choice == AssemblerChoice::kTiny ? "tiny" : "asmjit";
+}
 
 enum class NumericsChoice : uint8_t { kAuto, kFma, kMulAdd };
 

@@ -69,6 +69,17 @@ struct RoutineKey {
 };
 static_assert(std::is_trivially_copyable_v<RoutineKey>);
 
+/// For tables of keys.
+inline uint64_t hash_of(const RoutineKey& key) {
+    static_assert(sizeof key % sizeof(uint32_t) == 0);
+    constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio: Fibonacci hashing
+    uint32_t words[sizeof key / sizeof(uint32_t)];
+    __builtin_memcpy(words, &key, sizeof key);
+    uint64_t hash = 0;
+    for (const uint32_t word : words) hash = (hash ^ word) * kMultiplier;
+    return hash >> 32;
+}
+
 /// Outputs that are sums over k, of all matrices together; 0 for an operation without weights.
 constexpr uint64_t summed_outputs(const RoutineKey& key) {
     switch (key.operation) {

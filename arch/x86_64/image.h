@@ -7,6 +7,7 @@
 extern "C" {
 extern const uint8_t __image_start[], __image_end[];
 extern const uint8_t __text_start[], __text_end[];
+extern const uint8_t __native_start[], __native_end[];  ///< for routines; empty but in native images
 extern const uint8_t __rodata_start[], __rodata_end[];
 extern const uint8_t __data_start[], __data_end[];
 extern const uint8_t __symbols_start[], __symbols_end[];

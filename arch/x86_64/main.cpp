@@ -3,6 +3,7 @@
 #include "arch/boot_disk.h"
 #include "arch/boot_main.h"
 #include "arch/platform.h"
+#include "arch/stages/stage.h"
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/clock.h"
 #include "arch/x86_64/code_memory.h"
@@ -83,6 +84,10 @@ class Kernel final : public Platform {
     ByteSpan build_id() const override { return bareflow_build_id; }
     FixedFile* snapshot_slot(unsigned index) override { return disk_.snapshot_slot(index); }
     uint64_t unix_seconds() override { return seconds_since_1970(); }
+    Stage stage() const override { return image_stage(); }
+    ByteSpan native_segment() const override {
+        return {__native_start, bytes_between(__native_start, __native_end)};
+    }
 
  private:
     const BootInformation& boot_;
@@ -256,10 +261,9 @@ Candidates find_models(const BootInformation& boot, BootDisk& disk) {
                 ? "the disk has no such file; copy one there with mcopy, or name it with -m"
                 : "no disk has a FAT16 volume that is meant for BareFlow; give one with iso/boot.sh --disk");
     }
-    found.sources[found.count++] = {
-        "embedded",
-        "embedded",
-        {bareflow_embedded_model, bytes_between(bareflow_embedded_model, bareflow_embedded_model_end)}};
+    const ByteSpan embedded(bareflow_embedded_model,
+                            bytes_between(bareflow_embedded_model, bareflow_embedded_model_end));
+    if (!embedded.empty()) found.sources[found.count++] = {"embedded", "embedded", embedded};
     return found;
 }
 

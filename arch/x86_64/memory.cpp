@@ -100,6 +100,7 @@ Result<void> protect_section(const uint8_t* start, const uint8_t* end, Rights ri
 
 Result<void> map_kernel_and_modules(const BootInformation& boot) {
     TRY(protect_section(__text_start, __text_end, kReadExecute));
+    TRY(protect_section(__native_start, __native_end, kReadExecute));
     TRY(protect_section(__rodata_start, __rodata_end, kReadOnly));
     TRY(protect_section(__symbols_start, __symbols_end, kReadOnly));
     for (const BootModule& module : boot.module_list()) {

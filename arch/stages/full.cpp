@@ -1,0 +1,21 @@
+// The image that machines begin with: both assemblers, tuner, profiler.
+#include "arch/boot_main.h"
+#include "arch/routine_learning.h"
+#include "arch/stages/stage.h"
+#include "emitter/routine_maker.h"
+
+namespace bareflow {
+
+Stage image_stage() { return Stage::kFull; }
+
+std::span<RoutineMaker* const> image_makers() {
+    static RoutineMaker* const makers[] = {&asmjit_maker(), &tiny_maker()};
+    return makers;
+}
+
+Result<void> boot_main(Platform& platform, const Options& options, std::span<const ModelImage> candidates) {
+    LearningRoutines routines;
+    return boot_with(routines, platform, options, candidates);
+}
+
+}  // namespace bareflow
