@@ -197,7 +197,7 @@ $(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(KERNEL_BUILD_ID) $(addprefix $(BUI
 # ---------------------------------------------------------------- images and the machine
 .PHONY: iso run
 iso: $(BUILD)/bareflow.iso
-$(BUILD)/bareflow.iso: $(BUILD)/bareflow.elf iso/make-iso.sh iso/grub.cfg
+$(BUILD)/bareflow.iso: $(BUILD)/bareflow.elf iso/make-iso.sh iso/grub.cfg iso/grub_parts.sh
 	$(call say,ISO,$@)
 	$(Q)iso/make-iso.sh $< $@
 run: deps-run

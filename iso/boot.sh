@@ -271,7 +271,7 @@ prepare_image() {
         image=$build/bareflow.iso
         return
     fi
-    local inputs=("$kernel" "$here/grub.cfg" "$here/make-iso.sh") arguments=("$kernel")
+    local inputs=("$kernel" "$here/grub.cfg" "$here/make-iso.sh" "$here/grub_parts.sh") arguments=("$kernel")
     image=$cache/$(digest_of "${inputs[@]}").iso
     if [[ ! -f $image ]]; then
         mkdir -p "$cache"
