@@ -14,9 +14,9 @@ JOBS := $(shell nproc)
 # ---------------------------------------------------------------- packages: named here and nowhere else
 # What building and running needs, and what tests and checks need beside it (Debian 12).
 RUN_PACKAGES := g++ binutils xz-utils musl-dev libcli11-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
-	grub-efi-amd64-bin xorriso mtools
-TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest dosfstools
-CONVERGE_PACKAGES := dosfstools python3-matplotlib
+	grub-efi-amd64-bin xorriso mtools dosfstools
+TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
+CONVERGE_PACKAGES := python3-matplotlib
 CHECK_PACKAGES := clang-format-14 shellcheck
 # Oracles of the assemblers, and what the fuzzers are built with.
 ORACLE_PACKAGES := libxbyak-dev libzydis-dev
@@ -212,11 +212,28 @@ $(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(EMBEDDED_OBJECT) $(call stage_obje
 	$(call link_kernel,$(filter %.o %.a,$^))
 
 # ---------------------------------------------------------------- images and the machine
-.PHONY: iso run
+.PHONY: iso disk run
 iso: $(BUILD)/bareflow.iso
-$(BUILD)/bareflow.iso: $(BUILD)/bareflow.elf iso/make-iso.sh iso/grub.cfg
+$(BUILD)/bareflow.iso: $(BUILD)/bareflow.elf iso/make-iso.sh iso/grub.cfg iso/grub_parts.sh
 	$(call say,ISO,$@)
 	$(Q)iso/make-iso.sh $< $@
+
+# The disk: `make disk MODEL=FILE.wllm` puts another model on it, DISK_SMALL and DISK_NATIVE are the kernels that it may
+# turn to. It is made anew when one of them changes, and what BareFlow has learned on the old one is gone then.
+MODEL := $(EMBEDDED_MODEL)
+DISK_SMALL :=
+DISK_NATIVE :=
+DISK_STAMP := $(BUILD)/disk-inputs
+DISK_TEXT := $(MODEL) $(DISK_SMALL) $(DISK_NATIVE)
+$(DISK_STAMP): FORCE
+	@mkdir -p $(@D)
+	@echo '$(DISK_TEXT)' | cmp -s - $@ || echo '$(DISK_TEXT)' > $@
+disk: $(BUILD)/bareflow.img
+$(BUILD)/bareflow.img: $(BUILD)/bareflow.elf $(MODEL) $(DISK_SMALL) $(DISK_NATIVE) $(DISK_STAMP) \
+		iso/make-disk.sh iso/disk.cfg iso/grub_parts.sh
+	$(call say,DISK,$@)
+	$(Q)iso/make-disk.sh $< -o $@ --model $(MODEL) $(addprefix --small ,$(DISK_SMALL)) $(addprefix --native ,$(DISK_NATIVE))
+
 run: deps-run
 	$(Q)$(MAKE) -j$(JOBS) iso host $(BUILD)/host/kvm-probe
 	$(Q)iso/boot.sh --temp 0.8 --top-p 0.9
@@ -310,6 +327,7 @@ help:
 	@echo 'make test         set up, build, and run every test (unit, sanitizers, oracles, QEMU boots)'
 	@echo 'make all          the kernel and the host programs, under $(BUILD)/'
 	@echo 'make iso          $(BUILD)/bareflow.iso: boots by BIOS and UEFI'
+	@echo 'make disk         $(BUILD)/bareflow.img: a disk or USB stick that boots by itself; MODEL=FILE.wllm'
 	@echo 'make emit         $(BUILD)/host/bareflow-emit: any routine as object file, bytes or listing'
 	@echo 'make dump         what objdump sees of a routine; SHAPE=1x2048x2048 ISA=avx2 OP=project TYPE=f32 CLASS=fma'
 	@echo 'make unit         host unit tests only; UNIT=mm for one room'

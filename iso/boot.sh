@@ -1,5 +1,5 @@
 #!/bin/bash
-# BareFlow in QEMU: starts the ISO, gives it its options, and brings its text to your terminal. --help tells the rest.
+# BareFlow in QEMU: starts the ISO or a disk, gives it its options, and brings its text to your terminal. --help tells the rest.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -28,6 +28,7 @@ max_model_mib=4095
 sector_bytes=512
 icount_date=2026-01-01T00:00:00
 most_ahci_disks=5 # q35 has six ports, and the CD is at the first
+disk_partition_offset=1048576 # where make-disk.sh has the FAT16
 # A model lies in one piece; beyond 2.75 GiB of RAM q35 has 2 GiB below 4 GiB and the rest above.
 low_ram_mib=2048
 
@@ -68,10 +69,12 @@ The machine
                          auto: KVM where a probe finds that it works; icount: TCG whose clocks count instructions, so that
                          the same disk and options give the same run, one core (default: auto)
   --disk IMG             a raw image file as a disk; may be given more than once
+  --boot iso|disk        what the machine starts from: BareFlow's ISO, or the first --disk, which `make disk` has made and
+                         which has its own kernel and model (default: iso)
   --disk-bus BUS         virtio, virtio-legacy or ahci: what the disks are to the machine (default: virtio)
   --log FILE             the kernel's log (default: build/boot.log)
   --timeout S            end the machine after S seconds, with status 1
-  --kernel ELF           another kernel (default: build/bareflow.elf)
+  --kernel ELF           another kernel for the ISO (default: build/bareflow.elf)
   --set KEY=VALUE        an option that only the kernel has: weights=embedded, exit=acpi, ...
   --help                 this text
   -- ...                 everything after it goes to QEMU
@@ -93,7 +96,7 @@ usage_error() {
 
 # ------------------------------------------------------------------------------------------------ options
 model='' tokenizer='' prompt='' has_prompt=false ram='' smp=1 firmware=bios accel=auto log=$build/boot.log
-kernel=$build/bareflow.elf timeout=0 disks=() disk_bus=virtio
+kernel='' timeout=0 disks=() disk_bus=virtio boot_from=iso
 kernel_line=''  # options for the kernel, quoted as its command line wants them
 qemu_extra=()
 
@@ -161,6 +164,7 @@ set_option() { # NAME VALUE
         --smp) want_count "$name" "$value" 1 255 && smp=$((10#$value)) ;;
         --firmware) want_one_of "$name" "$value" bios uefi && firmware=$value ;;
         --accel) want_one_of "$name" "$value" auto kvm tcg icount && accel=$value ;;
+        --boot) want_one_of "$name" "$value" iso disk && boot_from=$value ;;
         --disk) disks+=("$value") ;;
         --disk-bus) want_one_of "$name" "$value" virtio virtio-legacy ahci && disk_bus=$value ;;
         --log) log=$value ;;
@@ -254,7 +258,12 @@ prepare_model() {
 choose_ram() {
     local overhead=$bios_overhead_mib kernel_mib model_mib=0 needed
     [[ $firmware == bios ]] || overhead=$uefi_overhead_mib
-    kernel_mib=$(mib_of "$kernel")
+    if [[ $boot_from == disk ]]; then
+        kernel_mib=$(mib_on_disk /boot/bareflow.elf)
+        model_mib=$(mib_on_disk /model.wllm)
+    else
+        kernel_mib=$(mib_of "$kernel")
+    fi
     [[ -z $model ]] || model_mib=$(mib_of "$model")
     ((model_mib <= max_model_mib)) ||
         fail "the model has $model_mib MiB; QEMU can hand over up to $max_model_mib MiB; put it on a disk, as model.wllm, and give that with --disk"
@@ -268,13 +277,17 @@ choose_ram() {
     fi
 }
 
-# The ISO to boot: the one that `make iso` built, or one made for this kernel.
+# What to boot: the disk, or the ISO, the one that `make iso` built, or one made for this kernel.
 prepare_image() {
+    if [[ $boot_from == disk ]]; then
+        image=${disks[0]}
+        return
+    fi
     if [[ $kernel == "$build/bareflow.elf" && -f $build/bareflow.iso ]]; then
         image=$build/bareflow.iso
         return
     fi
-    local inputs=("$kernel" "$here/grub.cfg" "$here/make-iso.sh") arguments=("$kernel")
+    local inputs=("$kernel" "$here/grub.cfg" "$here/make-iso.sh" "$here/grub_parts.sh") arguments=("$kernel")
     image=$cache/$(digest_of "${inputs[@]}").iso
     if [[ ! -f $image ]]; then
         mkdir -p "$cache"
@@ -300,6 +313,21 @@ check_disks() {
         fail "--disk-bus ahci: the machine has ports for $most_ahci_disks disks beside the CD; --disk-bus virtio takes more"
 }
 
+# Prints a file's size in MiB, rounded up, as the first disk's FAT16 has it; 0 if there is none.
+mib_on_disk() { # PATH
+    local bytes
+    bytes=$(MTOOLSRC=/dev/null MTOOLS_SKIP_CHECK=1 mdir -i "${disks[0]}@@$disk_partition_offset" "::$1" 2>/dev/null |
+        sed -n 's/^ *1 file  *\([0-9 ]*\) bytes$/\1/p' | tr -d ' ') || true
+    echo $(((${bytes:-0} + 1048575) / 1048576))
+}
+
+check_boot_disk() {
+    command -v mdir >/dev/null || fail "mdir is missing; \`make deps\` installs mtools"
+    [[ $(mib_on_disk /boot/bareflow.elf) != 0 && $(mib_on_disk /boot/grub/grub.cfg) != 0 ]] ||
+        fail "--boot disk: ${disks[0]} is no disk that \`make disk\` has made: there is no FAT16 at its first MiB with" \
+            "BareFlow and GRUB; leave --boot out to use it beside the ISO"
+}
+
 add_disks() {
     local number device
     for number in "${!disks[@]}"; do
@@ -308,6 +336,7 @@ add_disks() {
             virtio-legacy) device='virtio-blk-pci,disable-modern=on,disable-legacy=off' ;;
             ahci) device="ide-hd,bus=ide.$((number + 1))" ;;
         esac
+        [[ $boot_from != disk || $number != 0 ]] || device+=,bootindex=0
         # A flush of the guest is an fsync of the file; an error is the guest's to handle, and never stops the machine.
         qemu+=(-drive "if=none,id=disk$number,format=raw,cache=writeback,file=$(comma_safe "${disks[number]}")"
             -device "$device,drive=disk$number,werror=report,rerror=report")
@@ -364,9 +393,10 @@ build_qemu_command() {
             -drive "if=pflash,format=raw,file=$(comma_safe "$ovmf_variables")")
     fi
     # As a CD: GRUB reads it through the BIOS as quickly as a virtio disk.
-    qemu+=(-drive "if=none,id=boot,format=raw,media=cdrom,readonly=on,file=$(comma_safe "$image")"
-        -device 'ide-cd,bus=ide.0,drive=boot,bootindex=0'
-        -chardev 'stdio,id=console,signal=off' -serial chardev:console
+    [[ $boot_from == disk ]] ||
+        qemu+=(-drive "if=none,id=boot,format=raw,media=cdrom,readonly=on,file=$(comma_safe "$image")"
+            -device 'ide-cd,bus=ide.0,drive=boot,bootindex=0')
+    qemu+=(-chardev 'stdio,id=console,signal=off' -serial chardev:console
         -chardev "file,id=log,append=on,path=$(comma_safe "$log")" -serial chardev:log
         -device 'isa-debug-exit,iobase=0xf4,iosize=4'
         -fw_cfg "name=opt/bareflow/cmdline,file=$(comma_safe "$scratch/cmdline")")
@@ -466,7 +496,13 @@ conclude() {
 
 # ------------------------------------------------------------------------------------------------ main
 parse_options "$@"
-[[ -f $kernel ]] || fail "there is no kernel $kernel; \`make kernel\` builds it"
+if [[ $boot_from == iso ]]; then
+    kernel=${kernel:-$build/bareflow.elf}
+    [[ -f $kernel ]] || fail "there is no kernel $kernel; \`make kernel\` builds it"
+else
+    ((${#disks[@]} > 0)) || usage_error "--boot disk: give the disk too, with --disk IMG; \`make disk\` makes one"
+    [[ -z $kernel ]] || usage_error "--boot disk: the disk has its own kernel; leave --kernel out"
+fi
 for tool in qemu-system-x86_64 perl setpriv timeout; do
     command -v "$tool" >/dev/null || fail "$tool is missing; \`make deps\` installs it"
 done
@@ -487,6 +523,7 @@ fi
 
 prepare_model
 check_disks
+[[ $boot_from == iso ]] || check_boot_disk
 choose_ram
 prepare_image
 choose_accelerator

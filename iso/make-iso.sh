@@ -9,7 +9,8 @@
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-grub=/usr/lib/grub
+# shellcheck source=iso/grub_parts.sh
+source "$here/grub_parts.sh"
 # Module names as in $grub/*/moddep.lst. The BIOS core is packed with LZMA, which TCG unpacks slowly: it carries what
 # finds the rest and no more, the rest lies unpacked in the file system.
 bios_core=(biosdisk iso9660)
@@ -17,39 +18,6 @@ bios_modules=(normal test keystatus multiboot2)
 efi_modules=(iso9660 part_gpt part_msdos fat search normal test keystatus multiboot2)
 # Bytes of the FAT image that carries BOOTX64.EFI, a 1.44 MB floppy's: firmware knows that shape.
 efi_image_kib=1440
-
-fail() {
-    printf 'make-iso.sh: %s\n' "$1" >&2
-    exit "${2:-1}"
-}
-
-usage() {
-    sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
-}
-
-check_tools() {
-    local tool
-    for tool in grub-mkimage grub-file xorriso mformat mmd mcopy objcopy; do
-        command -v "$tool" >/dev/null || fail "$tool is missing; \`make deps\` installs it"
-    done
-    [[ -f $grub/i386-pc/moddep.lst ]] || fail "$grub/i386-pc is missing; \`make deps\` installs grub-pc-bin"
-    [[ -f $grub/x86_64-efi/moddep.lst ]] || fail "$grub/x86_64-efi is missing; \`make deps\` installs grub-efi-amd64-bin"
-}
-
-# Prints the named modules and all that they need, given a moddep.lst of lines `module: needed needed`.
-with_dependencies() {
-    local list=$1
-    shift
-    awk -F': *' -v wanted="$*" '
-        { needs[$1] = $2 }
-        function visit(name,    i, n, parts) {
-            if (seen[name]++) return
-            n = split(needs[name], parts, " ")
-            for (i = 1; i <= n; i++) visit(parts[i])
-            print name
-        }
-        END { count = split(wanted, names, " "); for (k = 1; k <= count; k++) visit(names[k]) }' "$list"
-}
 
 # The BIOS half: a core image, and its modules as files of the ISO.
 add_bios() {
@@ -103,9 +71,8 @@ while (($#)); do
     shift
 done
 [[ -n $out ]] || fail "give a kernel and the file to write; --help tells more" 2
-[[ -f $kernel ]] || fail "there is no kernel $kernel; \`make kernel\` builds it"
-check_tools
-grub-file --is-x86-multiboot2 "$kernel" || fail "$kernel is no Multiboot2 kernel"
+check_tools xorriso mformat mmd mcopy
+check_kernel "$kernel"
 
 # One date for all files, so that the same inputs give the same bytes (FAT's calendar begins in 1980).
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-946684800}

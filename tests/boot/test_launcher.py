@@ -22,6 +22,9 @@ WRONG_OPTIONS = {
     "assembler": (["--assembler", "nasm"], "asmjit tiny"),
     "cache-type": (["--cache-type", "q8_0"], "f32 f16"),
     "disk-bus": (["--disk-bus", "scsi"], "virtio virtio-legacy ahci"),
+    "boot": (["--boot", "floppy"], "iso disk"),
+    "boot-without-disk": (["--boot", "disk"], "--disk IMG"),
+    "boot-disk-with-kernel": (["--boot", "disk", "--disk", "x.img", "--kernel", "x.elf"], "its own kernel"),
     "cores": (["-t", "65"], "from 0 to 64"),
     "stray-text": (["Once upon a time"], "-p"),
     "tokenizer-alone": (["-z", "tok.bin"], "-m"),
@@ -43,7 +46,7 @@ def test_help_names_every_option_of_the_design(tmp_path):
     run = execute([str(LAUNCHER), "--help"], tmp_path / "log", 10)
     assert run.status == 0
     options = """-m -z -p -n --temp --top-k --top-p --min-p --repeat-penalty --seed -c --cache-type -t --isa --jit --assembler --numerics
-                 --disk --disk-bus --ram --smp --firmware --accel --log --timeout""".split()
+                 --disk --boot --disk-bus --ram --smp --firmware --accel --log --timeout""".split()
     assert [name for name in options if f"  {name} ".encode() not in run.output] == []
 
 
@@ -101,6 +104,16 @@ def test_more_disks_than_the_bus_has_ports_are_an_error_before_qemu_starts(tmp_p
     run = execute(command, tmp_path / "log", 10)
     assert run.status == 1
     assert "ports for 5 disks" in run.errors
+
+
+def test_a_disk_that_cannot_boot_is_an_error_before_qemu_starts(tmp_path):
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(4 << 20))
+    command = [str(LAUNCHER), "--log", str(tmp_path / "log"), "-p", "x", "--boot", "disk", "--disk", str(disk)]
+    run = execute(command, tmp_path / "log", 10)
+    assert run.status == 1
+    assert str(disk) in run.errors and "make disk" in run.errors
+    assert run.log == ""
 
 
 def test_a_model_larger_than_ram_is_an_error_before_qemu_starts(tmp_path):
