@@ -44,6 +44,7 @@ RoutineMaker& choose_maker(AssemblerChoice choice) {
 class Maker final : public RoutineVisitor {
  public:
     Maker(RoutineCache& cache, RoutineOperators& operators) : cache_(cache), operators_(operators) {}
+    bool has_routine(const RoutineKey& key) const override { return can_emit(key); }
     void visit(const RoutineKey& key, const void* arguments) override {
         const uint32_t rejected = cache_.counts().rejected;
         cache_.find_or_make(key, cache_.best_plan(key), arguments);

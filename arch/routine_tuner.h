@@ -7,6 +7,7 @@
 #include "arch/routine_trial.h"
 #include "arch/routine_visit.h"
 #include "emitter/routine_cache.h"
+#include "emitter/routine_emitter.h"
 #include "profiler/tuning.h"
 
 namespace bareflow {
@@ -74,6 +75,7 @@ class RoutineTuner final : public PlanSource, private RoutineVisitor {
     /// A sample is long enough for any clock, and short enough to be seldom interrupted.
     static constexpr uint64_t kSampleNs = 20'000;
 
+    bool has_routine(const RoutineKey& key) const override { return can_emit(key); }
     void visit(const RoutineKey& key, const void* arguments) override;
     void begin_meeting();
     void end_meeting();

@@ -12,8 +12,8 @@ class RoutineVisitor {
     /// touched. has_routine() said yes.
     virtual void visit(const RoutineKey& key, const void* arguments) = 0;
 
-    /// Whether there is, or can be, a routine for the key: by default, whether the emitter has a generator for it.
-    virtual bool has_routine(const RoutineKey& key) const;
+    /// Whether there is, or can be, a routine for the key.
+    virtual bool has_routine(const RoutineKey& key) const = 0;
 
  protected:
     ~RoutineVisitor() = default;

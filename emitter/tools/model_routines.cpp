@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "arch/routine_operators.h"
+#include "emitter/routine_emitter.h"
 #include "model/tools/open_model.h"
 #include "model/tools/std_allocator.h"
 #include "model/transformer.h"
@@ -16,6 +17,7 @@ namespace fs = std::filesystem;
 /// Notes each key once.
 class NotingVisitor final : public RoutineVisitor {
  public:
+    bool has_routine(const RoutineKey& key) const override { return can_emit(key); }
     void visit(const RoutineKey& key, const void*) override {
         if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
     }
