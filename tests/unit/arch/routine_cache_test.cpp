@@ -195,6 +195,7 @@ TEST_F(RoutineCacheTest, AKeyIsHotWhenItComesBackOrAtOnceIfItsCallIsMuchWork) {
 
 /// What a visitor is shown.
 struct Shown final : RoutineVisitor {
+    bool has_routine(const RoutineKey& key) const override { return can_emit(key); }
     void visit(const RoutineKey& key, const void* arguments) override {
         names.emplace_back(name_of(key).view());
         if (key.operation == Operation::kProject)
