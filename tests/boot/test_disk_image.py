@@ -349,6 +349,24 @@ def test_a_damaged_kernel_leads_to_the_full_one(machine, image, tmp_path, stage)
     assert started(machine.boot("--boot", "disk", "--disk", image, "-p", "x", "-n", "1")) == "full"
 
 
+MENU = [("native", ["stage=native", "native=trying"]), ("full", ["stage=native", "native=untried"]),
+        ("full", ["stage=full", "native=untried"]), ("full", ["stage=native", "native=untried"])]
+
+
+@pytest.mark.parametrize("entry", range(len(MENU)))
+def test_the_menu_leads_back_to_the_full_kernel(machine, image, tmp_path, entry):
+    """As if Shift were held, and that entry chosen."""
+    config = (ROOT / "iso" / "disk.cfg").read_text()
+    assert config.count("menuentry") == len(MENU)
+    changed = config.replace("keystatus --shift", "[ 1 = 1 ]").replace("set timeout=-1", f"set default={entry}")
+    assert len(changed) < len(config) and "default" in changed
+    (tmp_path / "grub.cfg").write_text(changed)
+    tool("mcopy", image, "-o", tmp_path / "grub.cfg", "::/boot/grub/grub.cfg")
+    set_environment(image, "stage=native", "native=untried")
+    run = machine.boot("--boot", "disk", "--disk", image, "-p", "x", "-n", "1")
+    assert (started(run), environment(image)) == MENU[entry]
+
+
 def test_an_image_can_begin_with_another_stage(machine, kernels, tmp_path):
     image = make_disk(tmp_path / "native.img", "--native", kernels / "native.elf", "--stage", "native")
     assert started(machine.boot("--boot", "disk", "--disk", image, "-p", "x", "-n", "1")) == "native"
