@@ -221,8 +221,8 @@ $(BUILD)/bareflow.iso: $(BUILD)/bareflow.elf iso/make-iso.sh iso/grub.cfg iso/gr
 # The disk: `make disk MODEL=FILE.wllm` puts another model on it, DISK_SMALL and DISK_NATIVE are the kernels that it may
 # turn to. It is made anew when one of them changes, and what BareFlow has learned on the old one is gone then.
 MODEL := $(EMBEDDED_MODEL)
-DISK_SMALL :=
-DISK_NATIVE :=
+DISK_SMALL := $(BUILD)/bareflow-small.elf
+DISK_NATIVE := $(BUILD)/bareflow-native.elf
 DISK_STAMP := $(BUILD)/disk-inputs
 DISK_TEXT := $(MODEL) $(DISK_SMALL) $(DISK_NATIVE)
 $(DISK_STAMP): FORCE

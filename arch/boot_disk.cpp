@@ -1,5 +1,8 @@
 #include "arch/boot_disk.h"
 
+#include "persist/grub_environment.h"
+#include "persist/native_segment.h"
+
 namespace bareflow {
 
 Result<Fat16> BootDisk::mount(BlockDevice& disk, Partition& partition) const {
@@ -35,6 +38,7 @@ void BootDisk::find(std::span<BlockDevice* const> disks, uint64_t unix_seconds) 
             continue;
         }
         volume_.emplace(mounted.take());
+        disk_ = disk;
         volume_->set_time(FatTime::of_unix(unix_seconds));
         LogRecord(log_, "volume")
             .field("disk", disk->name())
@@ -90,6 +94,54 @@ Result<void> BootDisk::open_slot(unsigned index) {
     }
     slots_[index].emplace(TRY(volume_->open_fixed(name)));
     return {};
+}
+
+// ---- the next stage
+Result<FatFixedFile> BootDisk::open_in_place(std::string_view path) {
+    return FatFixedFile(*disk_, TRY(volume_->contiguous_sectors(path)));
+}
+
+Result<void> BootDisk::fill_native(const SnapshotView& learned) {
+    FatFixedFile file = TRY(open_in_place(kNative));
+    Buffer<uint8_t> image = TRY(Buffer<uint8_t>::make(allocator_, file.size(), "native.elf"));
+    TRY(file.read(0, image.span()));
+    const FileRange range = TRY(find_native_segment(image.span()));
+    const std::span<uint8_t> segment = image.span().subspan(range.offset, range.size);
+    TRY(fill_native_segment(segment, learned));
+    TRY(file.write(range.offset, segment));
+    TRY(file.flush());
+    Buffer<uint8_t> written = TRY(Buffer<uint8_t>::make(allocator_, segment.size(), "native.elf's segment"));
+    TRY(file.read(range.offset, written.span()));
+    if (__builtin_memcmp(written.data(), segment.data(), segment.size()) != 0)
+        return Error::make(ErrorCode::kDevice, "native.elf's segment does not read as it was written");
+    return {};
+}
+
+Result<bool> BootDisk::turn_over(Stage next, const SnapshotView& learned) {
+    namespace variable = grub_variable;
+    if (!file(kEnvironment) || !file(next == Stage::kNative ? kNative : kSmall)) return false;
+    FatFixedFile block = TRY(open_in_place(kEnvironment));
+    GrubEnvironment environment = TRY(read_grub_environment(block));
+    if (next == Stage::kNative) {
+        const Result<GrubEnvironment::Value> native = environment.get(variable::kNative);
+        if (native.ok() && native.value().view() == variable::kFailed) return false;
+        TRY(fill_native(learned));
+        TRY(environment.set(variable::kNative, variable::kUntried));
+    }
+    TRY(environment.set(variable::kStage, name_of(next)));
+    TRY(write_grub_environment(block, environment));
+    return true;
+}
+
+Result<void> BootDisk::report_native(bool good) {
+    namespace variable = grub_variable;
+    if (!file(kEnvironment)) return {};
+    FatFixedFile block = TRY(open_in_place(kEnvironment));
+    GrubEnvironment environment = TRY(read_grub_environment(block));
+    const Result<GrubEnvironment::Value> native = environment.get(variable::kNative);
+    if (!native.ok() || native.value().view() != variable::kTrying) return {};
+    TRY(environment.set(variable::kNative, good ? variable::kGood : variable::kFailed));
+    return write_grub_environment(block, environment);
 }
 
 }  // namespace bareflow

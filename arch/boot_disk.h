@@ -5,8 +5,10 @@
 
 #include "arch/base/allocator.h"
 #include "arch/base/log.h"
+#include "arch/base/stage.h"
 #include "persist/fat16.h"
 #include "persist/partitions.h"
+#include "persist/snapshot.h"
 #include "persist/snapshot_format.h"
 
 namespace bareflow {
@@ -40,7 +42,18 @@ class BootDisk {
     /// `snapshot_slot` of the reason: there is no volume, no room, or the file is in pieces.
     FixedFile* snapshot_slot(unsigned index);
 
+    // ---- where the volume is one that the machine starts from (iso/make-disk.sh)
+    static constexpr std::string_view kEnvironment = "boot/grub/grubenv", kNative = "boot/native.elf",
+                                      kSmall = "boot/small.elf";
+    /// Platform::turn_over(). Only bytes of native.elf's segment and one sector of GRUB's environment block change, in this
+    /// order, each on the medium before the next.
+    Result<bool> turn_over(Stage next, const SnapshotView& learned);
+    /// Platform::report_native(): `trying` becomes `good`, or `failed`.
+    Result<void> report_native(bool good);
+
  private:
+    Result<FatFixedFile> open_in_place(std::string_view path);
+    Result<void> fill_native(const SnapshotView& learned);
     bool is_meant(Fat16& volume) const;
     Result<Fat16> mount(BlockDevice& disk, Partition& partition) const;
     void open_slots();
@@ -48,6 +61,7 @@ class BootDisk {
 
     Allocator& allocator_;
     LogSink& log_;
+    BlockDevice* disk_ = nullptr;
     std::optional<Fat16> volume_;
     bool slots_opened_ = false;
     std::optional<FatFixedFile> slots_[kSlots];

@@ -13,7 +13,8 @@
 
 namespace bareflow {
 
-class FixedFile;  // persist/fixed_file.h
+class FixedFile;     // persist/fixed_file.h
+class SnapshotView;  // persist/snapshot.h
 
 /// Bytes of memory, for /mem and the statistics.
 struct MemoryUse {
@@ -72,6 +73,14 @@ class Platform {
     virtual ByteSpan build_id() const { return {}; }
     /// Routines that the image brought along (persist/native_segment.h), executable; empty where it has no room for them.
     virtual ByteSpan native_segment() const { return {}; }
+    /// From the next boot on the machine is to be of stage `next`; a native image is filled from `learned`. False: nothing was
+    /// changed, since it does not start from a disk of its own, or has tried before and failed.
+    virtual Result<bool> turn_over(Stage next, const SnapshotView& learned) {
+        static_cast<void>(next), static_cast<void>(learned);
+        return false;
+    }
+    /// A native image ran to a good end on its own routines, or could not use them.
+    virtual void report_native(bool good) { static_cast<void>(good); }
     virtual uint64_t unix_seconds() { return 0; }  ///< 0: nobody knows
     virtual Stage stage() const { return Stage::kFull; }
 

@@ -40,7 +40,9 @@ class NativeService final : public RoutineService {
 
     Result<Operators*> start(Platform& platform, const Options& options) override;
     void prepare(Session& session) override;
-    void finish(bool) override {}
+    void finish(bool went_well) override {
+        if (went_well) platform_->report_native(routines_.count() != 0);
+    }
     void log_statistics() override;
     void dump_routines(std::string_view key, TextListener& out) override;
     void report_profile(TextListener& out) override;

@@ -408,7 +408,25 @@ Result<void> SnapshotKeeper::save() {
         .field("routines", count)
         .field("plans", plan_count)
         .field("ms", milliseconds(platform_.clock().now_ns() - began));
+    turn_over(header, payload.span().first(header.payload_bytes));
     return {};
+}
+
+/// What has nothing to learn any more becomes smaller, from the next boot on.
+void SnapshotKeeper::turn_over(const Header& header, ByteSpan payload) {
+    const Stage next = next_stage(platform_.stage(), history());
+    if (next == platform_.stage()) return;
+    SnapshotView saved;
+    const SnapshotRefusal refusal = saved.open(header, payload);
+    const Result<bool> turned =
+        refusal == SnapshotRefusal::kNone
+            ? platform_.turn_over(next, saved)
+            : Error::make(ErrorCode::kInvalid, "what was saved: {}", name_of(refusal));
+    LogRecord record(platform_.log(), "turned_over");
+    record.field("from", name_of(platform_.stage()))
+        .field("to", name_of(next))
+        .field("done", turned.ok() && turned.value());
+    if (!turned.ok()) record.field("reason", turned.error().message.view());
 }
 
 }  // namespace bareflow

@@ -41,6 +41,7 @@ class SnapshotKeeper {
     void note_boot();
     uint32_t explored_permille() const;
     Result<void> save();
+    void turn_over(const snapshot::Header& header, ByteSpan payload);
     snapshot::StoredRoutine stored(const RoutineCache::Entry& entry) const;
 
     Platform& platform_;

@@ -84,6 +84,13 @@ class Kernel final : public Platform {
     ByteSpan build_id() const override { return bareflow_build_id; }
     FixedFile* snapshot_slot(unsigned index) override { return disk_.snapshot_slot(index); }
     uint64_t unix_seconds() override { return seconds_since_1970(); }
+    Result<bool> turn_over(Stage next, const SnapshotView& learned) override {
+        return disk_.turn_over(next, learned);
+    }
+    void report_native(bool good) override {
+        if (Result<void> reported = disk_.report_native(good); !reported)
+            LogRecord(serial_log, "volume_error").field("reason", reported.error().message.view());
+    }
     Stage stage() const override { return image_stage(); }
     ByteSpan native_segment() const override {
         return {__native_start, bytes_between(__native_start, __native_end)};
