@@ -229,11 +229,26 @@ def test_it_boots_by_itself_and_answers(machine, host, full_image, tmp_path, fir
     assert run.record("launcher")["image"] == str(image)
 
 
-def qemu(image, log, *extra, drive=""):
+def qemu(image, log, *extra, bus="virtio", drive=""):
     """A machine that has nothing but the disk, as a cloud's would."""
     return ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "512", "-cpu", "max",
             "-device", "isa-debug-exit,iobase=0xf4", "-serial", "stdio", "-serial", f"file:{log}",
-            "-drive", f"if=virtio,format=raw,file={image}{drive}", *extra]
+            "-drive", f"if={bus},format=raw,file={image}{drive}", *extra]
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_as_a_usb_stick_it_boots_and_grub_loads_the_model(host, model, tmp_path, firmware):
+    image, log, options = make_disk(tmp_path / "stick.img", "--usb", "--model", model), tmp_path / "log", tmp_path / "cmdline"
+    options.write_text(f"{PROMPT[0]} {PROMPT[1]!r} {' '.join(PROMPT[2:])}".replace("'", '"'))
+    command = qemu(image, log, "-device", "qemu-xhci", "-device", "usb-storage,drive=stick",
+                   "-fw_cfg", f"name=opt/bareflow/cmdline,file={options}", bus="none,id=stick")
+    if firmware == "uefi":
+        command += ["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+                    "-drive", "if=pflash,format=raw,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd"]
+    run = execute(command, log, 60)
+    assert run.status == 33
+    assert run.record("model")["source"] == "module"
+    assert run.output.partition(b"\x02BAREFLOW\x02\n")[2] == host.run(*PROMPT).output
 
 
 def test_without_a_launcher_its_own_options_are_read(tmp_path):
@@ -366,7 +381,8 @@ def test_a_damaged_kernel_leads_to_the_full_one(machine, image, tmp_path, stage)
 
 
 MENU = [("native", ["stage=native", "native=trying"]), ("full", ["stage=native", "native=untried"]),
-        ("full", ["stage=full", "native=untried"]), ("full", ["stage=native", "native=untried"])]
+        ("full", ["stage=full", "native=untried"]), ("native", ["stage=native", "native=trying", "model=module"]),
+        ("full", ["stage=native", "native=untried"])]
 
 
 @pytest.mark.parametrize("entry", range(len(MENU)))
