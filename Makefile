@@ -207,13 +207,14 @@ MODEL := $(EMBEDDED_MODEL)
 DISK_SMALL :=
 DISK_NATIVE :=
 DISK_OPTIONS :=
-DISK_STAMP := $(BUILD)/disk-inputs
+DISK_IMAGE := $(BUILD)/bareflow.img
+DISK_STAMP := $(DISK_IMAGE).inputs
 DISK_TEXT := $(MODEL) $(DISK_SMALL) $(DISK_NATIVE) $(DISK_OPTIONS)
 $(DISK_STAMP): FORCE
 	@mkdir -p $(@D)
 	@echo '$(DISK_TEXT)' | cmp -s - $@ || echo '$(DISK_TEXT)' > $@
-disk: $(BUILD)/bareflow.img
-$(BUILD)/bareflow.img: $(BUILD)/bareflow.elf $(MODEL) $(DISK_SMALL) $(DISK_NATIVE) $(DISK_STAMP) \
+disk: $(DISK_IMAGE)
+$(DISK_IMAGE): $(BUILD)/bareflow.elf $(MODEL) $(DISK_SMALL) $(DISK_NATIVE) $(DISK_STAMP) \
 		iso/make-disk.sh iso/disk.cfg iso/grub_parts.sh
 	$(call say,DISK,$@)
 	$(Q)iso/make-disk.sh $< -o $@ --model $(MODEL) $(addprefix --small ,$(DISK_SMALL)) $(addprefix --native ,$(DISK_NATIVE)) \
