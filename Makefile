@@ -219,20 +219,24 @@ $(BUILD)/bareflow.iso: $(BUILD)/bareflow.elf iso/make-iso.sh iso/grub.cfg iso/gr
 	$(Q)iso/make-iso.sh $< $@
 
 # The disk: `make disk MODEL=FILE.wllm` puts another model on it, DISK_SMALL and DISK_NATIVE are the kernels that it may
-# turn to. It is made anew when one of them changes, and what BareFlow has learned on the old one is gone then.
+# turn to, DISK_OPTIONS more of make-disk.sh's options. It is made anew when one of them changes, and what BareFlow has learned
+# on the old one is gone then.
 MODEL := $(EMBEDDED_MODEL)
 DISK_SMALL := $(BUILD)/bareflow-small.elf
 DISK_NATIVE := $(BUILD)/bareflow-native.elf
-DISK_STAMP := $(BUILD)/disk-inputs
-DISK_TEXT := $(MODEL) $(DISK_SMALL) $(DISK_NATIVE)
+DISK_OPTIONS :=
+DISK_IMAGE := $(BUILD)/bareflow.img
+DISK_STAMP := $(DISK_IMAGE).inputs
+DISK_TEXT := $(MODEL) $(DISK_SMALL) $(DISK_NATIVE) $(DISK_OPTIONS)
 $(DISK_STAMP): FORCE
 	@mkdir -p $(@D)
 	@echo '$(DISK_TEXT)' | cmp -s - $@ || echo '$(DISK_TEXT)' > $@
-disk: $(BUILD)/bareflow.img
-$(BUILD)/bareflow.img: $(BUILD)/bareflow.elf $(MODEL) $(DISK_SMALL) $(DISK_NATIVE) $(DISK_STAMP) \
+disk: $(DISK_IMAGE)
+$(DISK_IMAGE): $(BUILD)/bareflow.elf $(MODEL) $(DISK_SMALL) $(DISK_NATIVE) $(DISK_STAMP) \
 		iso/make-disk.sh iso/disk.cfg iso/grub_parts.sh
 	$(call say,DISK,$@)
-	$(Q)iso/make-disk.sh $< -o $@ --model $(MODEL) $(addprefix --small ,$(DISK_SMALL)) $(addprefix --native ,$(DISK_NATIVE))
+	$(Q)iso/make-disk.sh $< -o $@ --model $(MODEL) $(addprefix --small ,$(DISK_SMALL)) $(addprefix --native ,$(DISK_NATIVE)) \
+		$(DISK_OPTIONS)
 
 run: deps-run
 	$(Q)$(MAKE) -j$(JOBS) iso host $(BUILD)/host/kvm-probe

@@ -2,10 +2,11 @@
 # Builds a disk image that boots by itself, by BIOS and by UEFI, from a USB stick, a hard disk or a cloud VM's disk:
 #
 #     iso/make-disk.sh KERNEL -o OUT.img [--small ELF] [--native ELF] [--stage full|small|native]
-#                      [--model FILE.wllm] [--config bareflow.cfg] [--size MiB]
+#                      [--model FILE.wllm] [--usb] [--config bareflow.cfg] [--size MiB]
 #
 # On its one partition, a FAT16: the kernels, GRUB and its environment block, the model, and room for what BareFlow learns.
 # The stage is what the first boot loads (default: full); the size follows from the contents. README.md has the layout.
+# --usb: GRUB loads the model, since the kernel has no driver for USB sticks; slower, and below 1.9 GB.
 # Without root and without loop devices. The same inputs give the same bytes.
 set -euo pipefail
 
@@ -79,6 +80,7 @@ stripped_kernel() { # ELF NAME: GRUB would load symbols and debug information to
 environment_block() {
     local text
     printf -v text '# GRUB Environment Block\nstage=%s\nnative=untried\n' "$stage"
+    ! $usb || text+=$'model=module\n'
     printf '%s' "$text"
     head -c $((environment_bytes - ${#text})) /dev/zero | tr '\0' '#'
 }
@@ -154,10 +156,11 @@ copy_files() {
 }
 
 # ------------------------------------------------------------------------------------------------ main
-kernel='' out='' small='' native='' stage=full model='' config='' size=''
+kernel='' out='' small='' native='' stage=full model='' usb=false config='' size=''
 while (($#)); do
     case $1 in
         --help) usage && exit 0 ;;
+        --usb) usb=true ;;
         -o | --small | --native | --stage | --model | --config | --size)
             (($# >= 2)) || fail "$1 needs a value" 2
             case $1 in

@@ -203,18 +203,23 @@ def test_what_makes_no_disk_is_refused_and_leaves_nothing(tmp_path, words, statu
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".wllm"] == []
 
 
-def test_make_disk_takes_a_model_and_the_other_kernels(model):
-    """The Makefile's recipe; at the end the image is the default one again."""
-    def make(*variables):
-        environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-        subprocess.run(["make", "-j1", "disk", *variables], cwd=ROOT, env=environment, check=True)
-        return tool("mdir", BUILD / "bareflow.img", "-b", "::/boot").decode().split()
+def test_make_disk_takes_a_model_and_the_other_kernels(model, tmp_path):
+    """The Makefile's recipe; somewhere else, since the user's own disk may have learned something."""
+    image = tmp_path / "made.img"
 
-    try:
-        assert "::/boot/small.elf" in make(f"MODEL={model}", f"DISK_SMALL={KERNEL}")
-        assert tool("mtype", BUILD / "bareflow.img", "::/model.wllm") == model.read_bytes()
-    finally:
-        assert make() == ["::/boot/grub/", "::/boot/bareflow.elf"]
+    def make(*variables):
+        clean = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+        subprocess.run(["make", "-j1", "disk", f"DISK_IMAGE={image}", *variables], cwd=ROOT, env=clean, check=True)
+        return tool("mdir", image, "-b", "::/boot").decode().split()
+
+    assert make() == ["::/boot/grub/", "::/boot/bareflow.elf"]
+    first = image.stat().st_ino
+    make()
+    assert image.stat().st_ino == first, "made again without need"
+    changed = make(f"MODEL={model}", f"DISK_SMALL={KERNEL}", f"DISK_NATIVE={KERNEL}", "DISK_OPTIONS=--stage native")
+    assert changed == ["::/boot/grub/", "::/boot/bareflow.elf", "::/boot/native.elf", "::/boot/small.elf"]
+    assert tool("mtype", image, "::/model.wllm") == model.read_bytes()
+    assert environment(image)[0] == "stage=native"
 
 
 # ---------------------------------------------------------------- that it boots
@@ -229,11 +234,26 @@ def test_it_boots_by_itself_and_answers(machine, host, full_image, tmp_path, fir
     assert run.record("launcher")["image"] == str(image)
 
 
-def qemu(image, log, *extra, drive=""):
+def qemu(image, log, *extra, bus="virtio", drive=""):
     """A machine that has nothing but the disk, as a cloud's would."""
     return ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "512", "-cpu", "max",
             "-device", "isa-debug-exit,iobase=0xf4", "-serial", "stdio", "-serial", f"file:{log}",
-            "-drive", f"if=virtio,format=raw,file={image}{drive}", *extra]
+            "-drive", f"if={bus},format=raw,file={image}{drive}", *extra]
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_as_a_usb_stick_it_boots_and_grub_loads_the_model(host, model, tmp_path, firmware):
+    image, log, options = make_disk(tmp_path / "stick.img", "--usb", "--model", model), tmp_path / "log", tmp_path / "cmdline"
+    options.write_text(f"{PROMPT[0]} {PROMPT[1]!r} {' '.join(PROMPT[2:])}".replace("'", '"'))
+    command = qemu(image, log, "-device", "qemu-xhci", "-device", "usb-storage,drive=stick",
+                   "-fw_cfg", f"name=opt/bareflow/cmdline,file={options}", bus="none,id=stick")
+    if firmware == "uefi":
+        command += ["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+                    "-drive", "if=pflash,format=raw,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd"]
+    run = execute(command, log, 60)
+    assert run.status == 33
+    assert run.record("model")["source"] == "module"
+    assert run.output.partition(b"\x02BAREFLOW\x02\n")[2] == host.run(*PROMPT).output
 
 
 def test_without_a_launcher_its_own_options_are_read(tmp_path):
@@ -366,7 +386,8 @@ def test_a_damaged_kernel_leads_to_the_full_one(machine, image, tmp_path, stage)
 
 
 MENU = [("native", ["stage=native", "native=trying"]), ("full", ["stage=native", "native=untried"]),
-        ("full", ["stage=full", "native=untried"]), ("full", ["stage=native", "native=untried"])]
+        ("full", ["stage=full", "native=untried"]), ("native", ["stage=native", "native=trying", "model=module"]),
+        ("full", ["stage=native", "native=untried"])]
 
 
 @pytest.mark.parametrize("entry", range(len(MENU)))

@@ -13,7 +13,7 @@ FUZZ_OBJECTS := $(FUZZ_COMMON:%.cpp=$(BUILD)/fuzz/%.o)
 FUZZ_LIBRARIES = $(ORACLE_LIBRARIES) -L/usr/lib/llvm-$(FUZZ_LLVM)/lib -lLLVM-$(FUZZ_LLVM) $(BUILD)/libm.o
 
 # What reads disks and snapshots needs no other assemblers and decoders.
-FUZZ_DISK_TARGETS := fuzz_fat16 fuzz_snapshot
+FUZZ_DISK_TARGETS := fuzz_fat16 fuzz_snapshot fuzz_grub_environment
 FUZZ_DISK_SOURCES := $(wildcard persist/*.cpp arch/base/*.cpp) arch/host/panic.cpp \
 	emitter/routine_emitter.cpp emitter/tiny_maker.cpp emitter/tiny_assembler.cpp
 FUZZ_ALL := $(FUZZ_TARGETS) $(FUZZ_DISK_TARGETS)
