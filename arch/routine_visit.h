@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arch/base/routine.h"
+#include "emitter/routine_emitter.h"
 #include "model/operators.h"
 
 namespace bareflow {
@@ -13,7 +14,7 @@ class RoutineVisitor {
     virtual void visit(const RoutineKey& key, const void* arguments) = 0;
 
     /// Whether there is, or can be, a routine for the key: by default, whether the emitter has a generator for it.
-    virtual bool has_routine(const RoutineKey& key) const;
+    virtual bool has_routine(const RoutineKey& key) const { return can_emit(key); }
 
  protected:
     ~RoutineVisitor() = default;

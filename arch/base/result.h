@@ -21,15 +21,43 @@ enum class ErrorCode : uint8_t {
     kDevice,       ///< a device failed or timed out
 };
 
+/// A message that stands in one of a few places of the program's own, so that an error is passed on in a few bytes: of a
+/// kernel that returns errors everywhere, copies of messages were a sixth.
+class ErrorMessage {
+ public:
+    static constexpr size_t kMaxBytes = 232;
+    /// So many messages are kept: one is good until as many more were made.
+    static constexpr unsigned kKept = 64;
+
+    constexpr ErrorMessage() = default;
+    explicit constexpr ErrorMessage(std::string_view kept) : text_(kept) {}
+    constexpr std::string_view view() const { return text_; }
+    constexpr operator std::string_view() const { return text_; }
+    constexpr size_t size() const { return text_.size(); }
+    constexpr bool empty() const { return text_.empty(); }
+
+ private:
+    std::string_view text_;
+};
+
 /// An error: a code, and a message that says what, where and what to do about it.
 struct Error {
     ErrorCode code = ErrorCode::kInvalid;
-    FixedString<232> message;
+    ErrorMessage message;
 
     template <typename... Arguments>
     static Error make(ErrorCode code, std::string_view pattern, const Arguments&... arguments) {
-        return {code, FixedString<232>::formatted(pattern, arguments...)};
+        if constexpr (sizeof...(arguments) == 0) {
+            return formatted(code, pattern, {});
+        } else {
+            const FormatArgument erased[] = {FormatArgument(arguments)...};
+            return formatted(code, pattern, erased);
+        }
     }
+
+ private:
+    static Error formatted(ErrorCode code, std::string_view pattern,
+                           std::span<const FormatArgument> arguments);
 };
 
 template <typename... Arguments>

@@ -13,6 +13,7 @@
 #include "arch/host/host_platform.h"
 #include "arch/host/threads.h"
 #include "arch/routine_operators.h"
+#include "emitter/routine_cache.h"
 #include "emitter/routine_emitter.h"
 #include "model/reference.h"
 #include "model/tools/std_allocator.h"
