@@ -11,7 +11,7 @@ ASMJIT_FILES := $(addprefix core/,archtraits assembler codeholder codewriter con
 ASMJIT_DEFINES := $(addprefix -DASMJIT_,STATIC EMBED BUILD_RELEASE) $(addprefix -DASMJIT_NO_,FOREIGN AARCH64 AARCH32 \
 	COMPILER BUILDER JIT TEXT LOGGING INTROSPECTION)
 # Its code may do what ours may not. -Os would save 20 KB and cost a fifth of the speed.
-ASMJIT_OPTIMISE := -O2
+ASMJIT_OPTIMISE := $(QUICK)
 ASMJIT_FLAGS := $(filter-out -W%,$(KERNEL_FLAGS)) $(ASMJIT_OPTIMISE) -w $(ASMJIT_DEFINES) -I$(ASMJIT_SOURCE)
 # The C library's names that are left, to those that asmjit_assembler.cpp defines.
 ASMJIT_RENAMES := $(foreach name,malloc realloc free abort,--redefine-sym $(name)=bareflow_asmjit_$(name)) \

@@ -19,6 +19,10 @@ class Allocator {
     ~Allocator() = default;
 };
 
+/// `count` zeroed items of `size` bytes each, aligned to `alignment`; `what` names them in the error. nullptr for none.
+Result<void*> allocate_zeroed(Allocator& allocator, size_t count, size_t size, size_t alignment,
+                              std::string_view what);
+
 /// An owned array of trivially destructible T from an Allocator; frees itself, moves, does not copy.
 template <typename T>
 class Buffer {
@@ -41,17 +45,9 @@ class Buffer {
     /// `count` zeroed items aligned to at least 64 bytes; `what` names them in the error.
     static Result<Buffer> make(Allocator& allocator, size_t count, std::string_view what) {
         static_assert(std::is_trivially_copyable_v<T>);
-        if (count > SIZE_MAX / sizeof(T)) return out_of_memory("{}: {} items overflow", what, count);
+        void* const memory = TRY(allocate_zeroed(allocator, count, sizeof(T), kAlignment, what));
         Buffer buffer;
-        if (count == 0) return buffer;
-        void* memory = allocator.allocate(count * sizeof(T), kAlignment);
-        if (memory == nullptr) {
-            return out_of_memory(
-                "{}: {} bytes do not fit in memory; give the machine more RAM, or a smaller "
-                "context (-c)",
-                what, count * sizeof(T));
-        }
-        __builtin_memset(memory, 0, count * sizeof(T));
+        if (memory == nullptr) return buffer;
         buffer.allocator_ = &allocator;
         buffer.items_ = {static_cast<T*>(memory), count};
         return buffer;

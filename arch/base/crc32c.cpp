@@ -1,6 +1,7 @@
 #include "arch/base/crc32c.h"
 
 #include <array>
+#include <atomic>
 
 namespace bareflow {
 namespace {
@@ -8,10 +9,9 @@ namespace {
 constexpr size_t kSlices = 8;
 using Tables = std::array<std::array<uint32_t, 256>, kSlices>;
 
-/// kTables[s][b]: what byte b does to the CRC when s more bytes follow it in the same step ("slicing by 8").
-constexpr Tables make_tables() {
+/// tables[s][b]: what byte b does to the CRC when s more bytes follow it in the same step ("slicing by 8").
+void fill(Tables& tables) {
     constexpr uint32_t kPolynomial = 0x82F63B78;
-    Tables tables{};
     for (uint32_t byte = 0; byte < 256; ++byte) {
         uint32_t crc = byte;
         for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) ? kPolynomial : 0);
@@ -23,14 +23,23 @@ constexpr Tables make_tables() {
             tables[slice][byte] = (previous >> 8) ^ tables[0][previous & 0xFF];
         }
     }
-    return tables;
 }
 
-constexpr Tables kTables = make_tables();
+/// Filled at the first use, which takes some 10 µs: 8 KiB less in an image.
+const Tables& filled_tables() {
+    static constinit Tables tables{};
+    static constinit std::atomic<bool> filled = false;
+    if (!filled.load(std::memory_order_acquire)) {
+        fill(tables);  // two threads that come first both write the same
+        filled.store(true, std::memory_order_release);
+    }
+    return tables;
+}
 
 }  // namespace
 
 uint32_t crc32c(ByteSpan bytes, uint32_t crc) {
+    const Tables& tables = filled_tables();
     const uint8_t* p = bytes.data();
     size_t left = bytes.size();
     crc = ~crc;
@@ -39,9 +48,9 @@ uint32_t crc32c(ByteSpan bytes, uint32_t crc) {
         __builtin_memcpy(&chunk, p, sizeof chunk);
         chunk ^= crc;
         crc = 0;
-        for (size_t i = 0; i < kSlices; ++i) crc ^= kTables[kSlices - 1 - i][(chunk >> (8 * i)) & 0xFF];
+        for (size_t i = 0; i < kSlices; ++i) crc ^= tables[kSlices - 1 - i][(chunk >> (8 * i)) & 0xFF];
     }
-    for (; left > 0; --left, ++p) crc = (crc >> 8) ^ kTables[0][(crc ^ *p) & 0xFF];
+    for (; left > 0; --left, ++p) crc = (crc >> 8) ^ tables[0][(crc ^ *p) & 0xFF];
     return ~crc;
 }
 

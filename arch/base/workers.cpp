@@ -34,7 +34,7 @@ void Workers::serve(unsigned worker) {
 bool Workers::run(unsigned parts, Function function, void* context) {
     if (running_) return false;
     running_ = true;
-    if (parts > count_) parts = count_;
+    if (parts > count()) parts = count();
     for (unsigned worker = 1; worker < parts; ++worker) {
         Line& line = lines_[worker];
         line.parts = parts;
@@ -55,8 +55,8 @@ bool Workers::run(unsigned parts, Function function, void* context) {
 }
 
 void Workers::stop() {
-    static_cast<void>(run(count_, nullptr, nullptr));
-    count_ = 1;
+    static_cast<void>(run(count(), nullptr, nullptr));
+    others_ = 0;
 }
 
 }  // namespace bareflow

@@ -51,9 +51,9 @@ class Workers {
     /// Worker `worker` (1, 2, …) serves: its core stays in here until stop(). Its line must be told to add().
     void serve(unsigned worker);
     /// The next worker, number count() before, is there (or on its way) and takes part from now on.
-    void add() { ++count_; }
+    void add() { ++others_; }
     /// Workers, the caller of run() included.
-    unsigned count() const { return count_; }
+    unsigned count() const { return others_ + 1; }
 
     /// Calls function(context, w, parts) for each w below `parts` (at most count(), at least 1), w = 0 here, the others
     /// on cores of their own, and returns when all have returned; what they wrote is seen then. False, and nothing is
@@ -83,10 +83,11 @@ class Workers {
     void wait_for_change(unsigned worker, const std::atomic<uint32_t>& word, uint32_t unchanged,
                          std::atomic<uint32_t>& parked);
 
+    // All zero to begin with: so a static one takes no room in an image.
     Line lines_[kMaxWorkers];
     Parking* parking_ = nullptr;
-    uint32_t spins_ = kSpins;
-    unsigned count_ = 1;
+    uint32_t spins_ = 0;
+    unsigned others_ = 0;  ///< beside the caller
     bool running_ = false;
 };
 

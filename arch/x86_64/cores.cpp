@@ -30,6 +30,12 @@ namespace {
 // hypervisor has not let it run yet.
 constexpr uint64_t kInitNs = 10'000'000, kSipiNs = 200'000, kTimeoutNs = 500'000'000;
 
+/// What a core has seen of changes to the page tables. Beside the object below, which would else be in the image's data.
+struct alignas(64) Seen {
+    uint32_t changes = 0;
+};
+constinit Seen seen[kMaxCores];
+
 /// hlt until an interrupt; who changes the word sends one.
 class HaltParking final : public Parking {
  public:
@@ -44,16 +50,10 @@ class HaltParking final : public Parking {
     /// it runs code that another has written (Intel SDM 3A 8.1.3).
     void before_job(unsigned worker) override {
         const uint32_t changes = page_table_changes();
-        if (seen_[worker].changes == changes) return;
-        seen_[worker].changes = changes;
+        if (seen[worker].changes == changes) return;
+        seen[worker].changes = changes;
         cpu::write_cr3(cpu::read_cr3());
     }
-
- private:
-    struct alignas(64) Seen {
-        uint32_t changes = 0;
-    };
-    Seen seen_[kMaxCores];
 };
 
 constinit HaltParking parking;

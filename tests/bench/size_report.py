@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""What takes how many bytes in the kernel, stage by stage: size_report.py BUILD [--symbols N]
+
+A kernel's size is its code, constants and data. The model, the native stage's room for routines and the table of symbols,
+which only fault reports read, are told apart. Reads the .debug.elf of each stage.
+"""
+import argparse
+import collections
+import pathlib
+import re
+import subprocess
+
+STAGES = ("full", "small", "native")
+COUNTED = (".text", ".rodata", ".got", ".data")
+APART = {".native": "room for routines", ".symbols": "symbol table", ".model": "model"}
+BARS = {"full": 512 * 1024, "native": 128 * 1024}  # issue 5, "What it must show" 2
+LEAST_RATIO = 4
+ROOM = re.compile(r"/(arch/base|arch/x86_64|arch|mm|emitter|model|profiler|persist)/[^/:]*:\d+$")
+
+
+def output(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def sections(elf):
+    return {name: int(size) for name, size, _ in
+            (line.split() for line in output("size", "-A", str(elf)).splitlines() if line.startswith("."))}
+
+
+def symbols(elf):
+    """(bytes, name, room) of all that is code, constant or data."""
+    names = {}
+    for line in output("nm", "-SC", "--defined-only", str(elf)).splitlines():
+        address, size, kind, name = line.split(" ", 3) if line.count(" ") > 2 else (None,) * 4
+        if address and kind in "tTwWrRdDvVu" and name != "native_space":
+            names[address] = (int(size, 16), name)
+    rooms = {}
+    for line in output("nm", "-l", "--defined-only", str(elf)).splitlines():
+        found = ROOM.search(line)
+        if found:
+            rooms[line.split(" ", 1)[0]] = found[1]
+    return [(size, name, rooms.get(address, "asmjit" if "asmjit" in name else "libm, assembly"))
+            for address, (size, name) in names.items()]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("--symbols", type=int, default=15)
+    arguments = parser.parse_args()
+    elfs = {stage: arguments.build / f"bareflow-{stage}.debug.elf" for stage in STAGES}
+    rooms, totals, apart, largest = collections.defaultdict(dict), {}, collections.defaultdict(dict), {}
+    for stage, elf in elfs.items():
+        sizes = sections(elf)
+        totals[stage] = sum(sizes.get(name, 0) for name in COUNTED)
+        for section, what in APART.items():
+            apart[what][stage] = sizes.get(section, 0)
+        apart["zeroes (.bss)"][stage] = sizes.get(".bss", 0)
+        apart["the ELF file"][stage] = (arguments.build / f"bareflow-{stage}.elf").stat().st_size
+        found = symbols(elf)
+        for size, _, room in found:
+            rooms[room][stage] = rooms[room].get(stage, 0) + size
+        rooms["texts, padding"][stage] = totals[stage] - sum(size for size, _, _ in found)
+        largest[stage] = sorted(found, reverse=True)[: arguments.symbols]
+
+    def row(what, values):
+        print(f"  {what:<22}" + "".join(f"{values.get(stage, 0):>10}" for stage in STAGES))
+
+    print(f"{'bytes':<24}" + "".join(f"{stage:>10}" for stage in STAGES))
+    for room, values in sorted(rooms.items(), key=lambda item: -item[1].get("full", 0)):
+        row(room, values)
+    row("the kernel", totals)
+    print("beside it")
+    for what, values in apart.items():
+        row(what, values)
+    ratio = totals["full"] / totals["native"]
+    print("bars")
+    for stage, bar in BARS.items():
+        print(f"  {stage:<8}{totals[stage] / 1024:>8.1f} KiB of {bar // 1024}: "
+              f"{'met' if totals[stage] <= bar else 'NOT met'}")
+    print(f"  full / native {ratio:.2f}, at least {LEAST_RATIO}: {'met' if ratio >= LEAST_RATIO else 'NOT met'}")
+    for stage in STAGES:
+        print(f"largest symbols, {stage}")
+        for size, name, _ in largest[stage]:
+            print(f"  {size:>8}  {name[:110]}")
+
+
+main()

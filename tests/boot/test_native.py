@@ -1,0 +1,184 @@
+"""Machines that shrank: the small stage, and native images made from what a run learned."""
+
+import re
+import subprocess
+
+import pytest
+
+from harness import BUILD, ROOT, execute
+
+MODEL = BUILD / "model" / "embedded-q8_0.wllm"
+TOOL = BUILD / "host" / "bareflow-native"
+TEXT = ["-p", "Once upon a time", "-n", "20", "--temp", "0"]
+START_MARK = b"\x02BAREFLOW\x02\n"  # behind it comes the kernel's text, before it the firmware's
+OK = 33  # QEMU's status for the kernel's 0x10
+
+
+def native(*arguments, status=0):
+    done = subprocess.run([TOOL, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    print("$ bareflow-native", *arguments, "\n", done.stdout, done.stderr)
+    assert done.returncode == status
+    assert (status == 0) or done.stderr, "an error says what is wrong"
+    return done
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory):
+    """A slot as a boot of the default model leaves it, on a CPU like TCG's."""
+    path = tmp_path_factory.mktemp("snapshot") / "SNAPA.BIN"
+    subprocess.run([BUILD / "host" / "make-snapshot", MODEL, path], check=True, capture_output=True, timeout=120)
+    return path
+
+
+@pytest.fixture(scope="module")
+def kernel(snapshot, tmp_path_factory):
+    path = tmp_path_factory.mktemp("native") / "native.elf"
+    native("--snapshot", snapshot, "-m", MODEL, "-o", path)
+    return path
+
+
+@pytest.fixture
+def wanted(machine):
+    """What the full kernel writes."""
+    return machine.boot(*TEXT).output
+
+
+def test_a_native_kernel_writes_what_the_full_one_does_and_makes_nothing(machine, kernel, wanted):
+    run = machine.boot("-m", MODEL, *TEXT, kernel=kernel)
+    assert run.status == 0
+    assert run.output == wanted
+    assert run.record("bareflow")["stage"] == "native"
+    assert run.record("path")["isa"] == "avx2"
+    assert run.record("native")["missing"] == "0"
+    assert not run.records("native_refused")
+    assert run.record("routines")["compiled"] == "0"
+    assert int(run.record("routines")["restored"]) >= 5
+
+
+def test_a_prompt_whose_blocks_have_no_routines_is_answered_alike(machine, kernel):
+    prompt = ["-p", "Once upon a time there was a little dog. " * 6, "-n", "10", "--temp", "0"]
+    run = machine.boot("-m", MODEL, *prompt, kernel=kernel)
+    assert run.status == 0
+    assert run.output == machine.boot(*prompt).output
+
+
+@pytest.mark.parametrize("missing", ["avx2=off", "f16c=off"])
+def test_on_a_cpu_without_its_features_the_reference_of_the_same_class_writes_the_same(machine, kernel, wanted, missing):
+    run = machine.boot("-m", MODEL, *TEXT, "--", "-cpu", f"max,{missing}", kernel=kernel)
+    assert run.status == 0
+    assert run.record("native_refused")["reason"] == "features"
+    assert run.record("path")["isa"] == "scalar"
+    assert run.record("path")["numerics"] == "fma"
+    assert run.output == wanted
+
+
+def test_on_a_cpu_without_fma_the_other_class_answers(machine, kernel):
+    run = machine.boot("-m", MODEL, *TEXT, "--", "-cpu", "qemu64", kernel=kernel)
+    assert run.status == 0
+    assert run.record("native_refused")["reason"] == "features"
+    assert run.record("path")["numerics"] == "muladd"
+    assert run.output == machine.boot(*TEXT, "--numerics", "muladd", "--jit", "off").output
+
+
+def test_a_native_kernel_that_nobody_filled_and_one_for_another_model_say_so_and_write(machine, kernel, wanted, tmp_path):
+    empty = machine.boot("-m", MODEL, *TEXT, kernel=BUILD / "bareflow-native.elf")
+    assert (empty.status, empty.output) == (0, wanted)
+    assert empty.record("native_refused")["reason"] == "empty"
+
+    other = tmp_path / "other.wllm"
+    stories = ROOT / "model" / "bareflow-stories.bin"
+    subprocess.run([BUILD / "host" / "bareflow-import", stories, "-o", other, "--quant", "f16"], check=True,
+                   capture_output=True)
+    run = machine.boot("-m", other, *TEXT, kernel=kernel)
+    assert run.status == 0
+    assert run.record("native_refused")["reason"] == "model"
+    assert run.output == machine.boot("-m", other, *TEXT).output
+
+
+def test_a_native_kernel_without_a_model_says_what_is_missing(machine, kernel):
+    run = machine.boot(*TEXT, kernel=kernel)
+    assert run.status == 1
+    assert "there is no model" in run.errors
+
+
+def test_the_small_kernel_writes_the_same_with_the_tiny_assembler(machine, wanted):
+    run = machine.boot("-m", MODEL, *TEXT, kernel=BUILD / "bareflow-small.elf")
+    assert (run.status, run.output) == (0, wanted)
+    assert run.record("bareflow")["stage"] == "small"
+    assert run.record("path")["assembler"] == "tiny"
+    assert int(run.record("routines")["compiled"]) >= 5
+
+
+def test_an_iso_boots_by_itself_with_kernel_routines_and_model(snapshot, wanted, tmp_path):
+    config, iso, log = tmp_path / "bareflow.cfg", tmp_path / "native.iso", tmp_path / "log"
+    config.write_text(f"prompt = {TEXT[1]}\nn-predict = 20\ntemp=0\nexit=debug-exit\n")
+    native("--snapshot", snapshot, "-m", MODEL, "-o", iso, "--config", config)
+    command = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "512",
+               "-cpu", "max", "-device", "isa-debug-exit,iobase=0xf4", "-cdrom", str(iso), "-serial", "stdio",
+               "-serial", f"file:{log}"]
+    run = execute(command, log, 30)
+    assert run.status == OK
+    assert run.record("model")["source"] == "module"
+    assert run.record("bareflow")["stage"] == "native"
+    assert int(run.record("native")["routines"]) >= 5
+    assert run.output.partition(START_MARK)[2] == wanted
+
+
+def test_what_was_quantised_alike_fits_and_what_was_not_is_refused(snapshot, tmp_path):
+    stories, out = ROOT / "model" / "bareflow-stories.bin", tmp_path / "out.elf"
+    native("--snapshot", snapshot, "-m", stories, "--quant", "q8_0", "-o", out)
+    assert out.exists()
+    refused = native("--snapshot", snapshot, "-m", stories, "--quant", "q4_0", "-o", tmp_path / "no.elf", status=1)
+    assert "is not of this model" in refused.stderr
+    assert not (tmp_path / "no.elf").exists()
+    assert "leave --quant out" in native("--snapshot", snapshot, "-m", MODEL, "--quant", "q4_0", "-o", out, status=1).stderr
+
+
+def test_a_snapshot_that_was_tampered_with_and_a_wrong_kernel_are_refused(snapshot, tmp_path):
+    out = tmp_path / "out.elf"
+    damaged = bytearray(snapshot.read_bytes())
+    damaged[9000] ^= 1
+    (tmp_path / "damaged").write_bytes(damaged)
+    assert "payload_crc" in native("--snapshot", tmp_path / "damaged", "-m", MODEL, "-o", out, status=1).stderr
+    full = native("--snapshot", snapshot, "-m", MODEL, "--kernel", BUILD / "bareflow.elf", "-o", out, status=1)
+    assert "no segment for routines" in full.stderr
+    assert not out.exists()
+    native("--snapshot", snapshot, "-m", MODEL, "-o", tmp_path / "out.zip", status=2)
+    native("--snapshot", snapshot, status=2)
+    assert "--quant" in native("--help").stdout
+    assert native("--version").stdout.startswith("bareflow-native ")
+
+
+LEARNING = re.compile(
+    r"asmjit|Assembler|LabelTable|RoutineCache|RoutineMaker|tiny_maker|emit_|_?Code<|encoding|"  # emitter
+    r"Tuner|Tuning|PlanSpace|PlanRecord|SnapshotKeeper|SnapshotStore|RoutineProbe|ReferenceProbe|"  # tuner
+    r"Profiler|ProfiledOperators|matmul_profile|has_converged", re.IGNORECASE)
+
+
+def symbols(name):
+    command = ["nm", "-C", "--defined-only", BUILD / f"{name}.debug.elf"]
+    return [line.split(" ", 2)[2] for line in subprocess.run(command, capture_output=True, text=True,
+                                                             check=True).stdout.splitlines()]
+
+
+def test_no_stage_carries_what_it_does_not_use():
+    assert [name for name in symbols("bareflow-native") if LEARNING.search(name)] == []
+    assert [name for name in symbols("bareflow-small") if "asmjit" in name.lower().replace("name_of", "")] == []
+    for word in ("asmjit", "TinyAssembler", "RoutineTuner", "Profiler"):  # the words are those that are used
+        assert any(word in name for name in symbols("bareflow-full")), word
+
+
+def test_every_stage_has_the_same_build_id():
+    """So that one takes the snapshot of another."""
+    ids = set()
+    for name in ("bareflow", "bareflow-full", "bareflow-small", "bareflow-native"):
+        elf = BUILD / f"{name}.debug.elf"
+        listing = subprocess.run(["nm", elf], capture_output=True, text=True, check=True).stdout
+        address = next(line.split()[0] for line in listing.splitlines() if line.endswith(" bareflow_build_id"))
+        stop = hex(int(address, 16) + 20)
+        dump = subprocess.run(["objdump", "-s", f"--start-address=0x{address}", f"--stop-address={stop}", elf],
+                              capture_output=True, text=True, check=True).stdout
+        ids.add("".join(word for line in dump.splitlines() if re.match(r" [0-9a-f]+ ", line)
+                        for word in line[1:].split("  ")[0].split()[1:]))
+    assert len(ids) == 1
+    assert len(ids.pop()) == 40
