@@ -10,7 +10,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import harness  # noqa: E402  (the path is set above)
 
 COUNTS = harness.BUILD / "test-results" / "boot.txt"
-NEEDED = ("bareflow.iso", "bareflow.elf", "bareflow-test.elf", "host/bareflow", "host/bareflow-import", "host/bareflow-emit")
+NEEDED = ("bareflow.iso", "bareflow.elf", "bareflow-test.elf", "host/bareflow", "host/bareflow-import", "host/bareflow-emit",
+          "host/bareflow-snap")
 
 
 def pytest_sessionstart():
