@@ -1,7 +1,9 @@
 """FAT16 images and the snapshots on them, as the host sees them: mkfs.fat, mtools, fsck.fat, bareflow-snap, and the few
 bytes of a slot's header that a test changes (persist/README.md "Two slots")."""
 
+import os
 import pathlib
+import shutil
 import struct
 import subprocess
 from dataclasses import dataclass
@@ -33,6 +35,28 @@ def put(image, name, content):
 def get(image, name):
     done = subprocess.run(["mtype", "-i", image, f"::{name}"], capture_output=True)
     return done.stdout if done.returncode == 0 else None
+
+
+def table_places(image):
+    """Where in the image each copy of the allocation table begins."""
+    with open(image, "rb") as file:
+        reserved, tables, _, _, _, sectors = struct.unpack_from("<HBHHBH", file.read(SECTOR), 14)
+    return [(reserved + i * sectors) * SECTOR for i in range(tables)]
+
+
+def for_mtools(image):
+    """A copy that is marked as clean, where the image is not: mtools read no others. The image itself, where it is."""
+    marks = [at + 3 for at in table_places(image)]
+    with open(image, "rb") as file:
+        if all(os.pread(file.fileno(), 1, at)[0] & 0x80 for at in marks):
+            return image
+    copy = image.with_suffix(".clean")
+    shutil.copyfile(image, copy)
+    with open(copy, "r+b") as file:
+        for at in marks:
+            byte = os.pread(file.fileno(), 1, at)[0]
+            os.pwrite(file.fileno(), bytes([byte | 0x80]), at)
+    return copy
 
 
 def fsck(image):
