@@ -2,12 +2,14 @@
 
 namespace bareflow {
 
+/// Legacy SSE has no fma, so asking for sse2 asks for muladd too. A CPU with FMA that no routine could use (without AVX2, a
+/// Piledriver) is quicker with muladd, for which there are some.
 NumericClass choose_numerics(const Options& options, const CpuFeatures& cpu) {
     if (options.numerics == NumericsChoice::kFma) return NumericClass::kFma;
     if (options.numerics == NumericsChoice::kMulAdd || options.isa == IsaChoice::kSse2 ||
         options.isa == IsaChoice::kSsse3)
         return NumericClass::kMulAdd;
-    return cpu.fma ? NumericClass::kFma : NumericClass::kMulAdd;
+    return cpu.fma && cpu.avx2 && cpu.f16c ? NumericClass::kFma : NumericClass::kMulAdd;
 }
 
 bool allows(IsaChoice asked, Isa used) {

@@ -63,17 +63,25 @@ Result<void> FatTable::compare_copies(DiskRange& disk, uint32_t loaded, std::spa
 // One pass over the table finds what no walk along a single chain can: two chains that join. Writing to such a volume
 // would let the repair of one file damage another.
 Result<void> FatTable::look_for_damage(Allocator& allocator) {
-    auto seen = TRY(Buffer<uint8_t>::make(allocator, (layout_.end_cluster() + 7) / 8, "the FAT's check"));
+    led_to_ = TRY(Buffer<uint8_t>::make(allocator, (layout_.end_cluster() + 7) / 8, "the FAT's check"));
     for (uint32_t cluster = kFirstCluster; cluster < layout_.end_cluster(); ++cluster) {
         const uint16_t value = entries_[cluster];
-        if (value == kFree) ++free_;
         if (!layout_.holds(value)) continue;
         const uint8_t bit = static_cast<uint8_t>(1U << value % 8);
-        if ((seen[value / 8] & bit) != 0 && damage_.empty()) {
+        if ((led_to_[value / 8] & bit) != 0 && damage_.empty()) {
             damage_.append_format("two chains join at cluster {}; run fsck.fat", value);
         }
-        seen[value / 8] |= bit;
+        led_to_[value / 8] |= bit;
     }
+    uint32_t half_chains = 0;
+    for (uint32_t cluster = kFirstCluster; cluster < layout_.end_cluster(); ++cluster) {
+        const bool can_be = can_be_given(cluster);
+        free_ += can_be;
+        half_chains += entries_[cluster] == kFree && !can_be;
+        if (entries_[cluster] != kFree)
+            led_to_[cluster / 8] = static_cast<uint8_t>(led_to_[cluster / 8] & ~(1U << cluster % 8));
+    }
+    if (half_chains == 0) led_to_ = {};
     return {};
 }
 
@@ -163,7 +171,7 @@ Result<uint32_t> FatTable::allocate(uint32_t count, uint32_t near) {
     uint32_t first = 0, last = 0;
     for (uint32_t found = 0; found < count;
          cluster = layout_.holds(cluster + 1) ? cluster + 1 : kFirstCluster) {
-        if (entries_[cluster] != kFree) continue;  // free_ says that there are enough
+        if (!can_be_given(cluster)) continue;  // free_ says that there are enough
         set(cluster, kEnd);
         if (last == 0) first = cluster;
         if (last != 0) link(last, cluster);
@@ -178,7 +186,7 @@ Result<uint32_t> FatTable::allocate_contiguous(uint32_t count) {
     ASSERT(count > 0);
     uint32_t length = 0, longest = 0;
     for (uint32_t cluster = kFirstCluster; cluster < layout_.end_cluster(); ++cluster) {
-        length = entries_[cluster] == kFree ? length + 1 : 0;
+        length = can_be_given(cluster) ? length + 1 : 0;
         longest = length > longest ? length : longest;
         if (length < count) continue;
         const uint32_t first = cluster + 1 - count;

@@ -32,6 +32,7 @@ class FatTable {
     void forbid_writing(std::string_view reason) { damage_ = reason; }
     /// Sectors in which the copies differed when loaded. The first commit makes them equal.
     uint32_t differing_sectors() const { return differing_; }
+    /// Those that can be given to files.
     uint32_t free_clusters() const { return free_; }
 
     // ---- chains. Errors are kInvalid: the table, or whoever points into it, is damaged.
@@ -48,6 +49,8 @@ class FatTable {
     Result<void> check_owned(uint32_t first) const;
 
     // ---- changes, in memory until commit()
+    // A free cluster that an entry leads to is never given away: a power cut left half of a chain that belongs to nobody,
+    // and the file would seem to be the rest of it.
     /// Chains `count` (at least 1) free clusters, from behind `near` on if there are some; returns the first of them.
     /// kOutOfRange: the disk is full, and nothing changed.
     Result<uint32_t> allocate(uint32_t count, uint32_t near);
@@ -75,6 +78,10 @@ class FatTable {
     Result<void> load_copy(DiskRange& disk, uint32_t copy, std::span<uint16_t> out) const;
     Result<void> compare_copies(DiskRange& disk, uint32_t loaded, std::span<uint16_t> other);
     Result<void> look_for_damage(Allocator& allocator);
+    bool can_be_given(uint32_t cluster) const {
+        return entries_[cluster] == kFree &&
+               (led_to_.size() == 0 || (led_to_[cluster / 8] >> cluster % 8 & 1) == 0);
+    }
     ByteSpan bytes(uint32_t sector, uint32_t count) const;
     void set(uint32_t cluster, uint16_t value);
     void mark(uint32_t sector) { changed_[sector / 64] |= uint64_t{1} << sector % 64; }
@@ -84,6 +91,8 @@ class FatTable {
 
     FatLayout layout_;
     Buffer<uint16_t> entries_;  // (sectors of the table that clusters need, 256), as on the disk
+    Buffer<uint8_t>
+        led_to_;  // (clusters) bits: free, and an entry led there when the table was loaded; or none
     uint64_t changed_[kMostSectors / 64] = {};
     uint32_t free_ = 0;
     uint32_t differing_ = 0;

@@ -141,6 +141,10 @@ Result<void> SnapshotStore::save(Header& header, ByteSpan payload) {
     for (Slot& slot : slots_) {
         if (slot.refusal == SnapshotRefusal::kDevice && slot.generation == 0) read_header(slot);
     }
+    // Where neither can be read, which is the newer one is not known, and what is written could not be compared.
+    if (slots_[0].refusal == SnapshotRefusal::kDevice && slots_[1].refusal == SnapshotRefusal::kDevice)
+        return Error::make(ErrorCode::kDevice,
+                           "neither slot could be read; nothing is written over what may be there");
     const unsigned number = TRY(target());
     Slot& slot = slots_[number];
     if (!fits(kPayloadOffset, payload.size(), slot.file->size())) {

@@ -54,12 +54,12 @@ void Profiler::matmul_profile_begin(const ProfiledShape& shape) {
         return;
     }
     ++current_->profile.call_count;
-    if (timing_) began_ = cycles_at_begin();
+    if (timing_) began_ = cycles_now();
 }
 
 void Profiler::matmul_profile_end() {
     if (!timing_ || current_ == nullptr) return;
-    const uint64_t cycles = cycles_at_end() - began_;
+    const uint64_t cycles = cycles_now() - began_;
     MatMulProfile& profile = current_->profile;
     profile.min_cycles = profile.timed_count == 0 ? cycles : std::min(profile.min_cycles, cycles);
     profile.max_cycles = std::max(profile.max_cycles, cycles);

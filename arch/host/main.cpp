@@ -100,7 +100,16 @@ Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
         if (!options.tokenizer.empty())
             return invalid("-z is the tokenizer of a model file; give that with -m");
         ByteSpan on_disk;
-        if (disk) on_disk = TRY(disk->read_model(platform.allocator()));
+        if (disk) {
+            // As in the kernel: a disk that fails is told, and the embedded model answers.
+            Result<ByteSpan> read = disk->read_model(platform.allocator());
+            if (read) on_disk = read.take();
+            if (!read) {
+                LogRecord(platform.log(), "model_refused")
+                    .field("source", "disk")
+                    .field("reason", read.error().message.view());
+            }
+        }
         if (!on_disk.empty()) return work(command_line, platform, {"disk", BootDisk::kModel, on_disk});
         const ModelImage embedded{"embedded", "bareflow-stories", embedded_model()};
         return work(command_line, platform, embedded);

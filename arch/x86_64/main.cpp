@@ -127,7 +127,13 @@ Result<void> read_disk_options(BootDisk& disk) {
         return invalid("bareflow.cfg on the disk has {} bytes; at most {} are read", file->size, kMaxConfig);
     }
     static constinit uint8_t config[kMaxConfig];
-    TRY(disk.read(*file, {config, file->size}));
+    if (Result<void> read = disk.read(*file, {config, file->size}); !read) {
+        // A disk that fails is no reason to stop; a wrong option is.
+        LogRecord(serial_log, "volume_error")
+            .field("file", BootDisk::kConfig)
+            .field("reason", read.error().message.view());
+        return {};
+    }
     return options.parse_config({reinterpret_cast<const char*>(config), file->size});
 }
 

@@ -11,7 +11,7 @@ import harness  # noqa: E402  (the path is set above)
 
 COUNTS = harness.BUILD / "test-results" / "boot.txt"
 NEEDED = ("bareflow.iso", "bareflow.elf", "bareflow-test.elf", "host/bareflow", "host/bareflow-import", "host/bareflow-emit",
-          "bareflow-native.elf", "bareflow-small.elf", "host/bareflow-native", "host/make-snapshot")
+          "host/bareflow-snap", "bareflow-native.elf", "bareflow-small.elf", "host/bareflow-native", "host/make-snapshot")
 
 
 def pytest_sessionstart():

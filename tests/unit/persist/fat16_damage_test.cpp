@@ -112,6 +112,24 @@ TEST_F(Damage, ByJoinedChainsMakesTheVolumeReadOnly) {
     EXPECT_FAILS(once_more->remove_directory("D"), kInvalid, "also the rest of another's chain");
 }
 
+TEST_F(Damage, ByHalfAChainOfNobodyIsWalkedAround) {
+    // As a power cut leaves it that lost one sector of the table: 200 leads to 201, which is free.
+    set_table(200, 201);
+    Mounted fat(disk);
+    const uint64_t free = fat->free_bytes();
+    ASSERT_OK(fat->preallocate("NEW", 195 * kCluster));
+    EXPECT_OK(fat->open_fixed("NEW"));
+    std::vector<uint8_t> bytes(300 * kCluster);
+    ASSERT_OK(fat->create("GROWS"));
+    EXPECT_OK(fat->append("GROWS", bytes));
+    EXPECT_OK(fat->read("GROWS", 0, bytes));
+    EXPECT_EQ(fat->free_bytes(), free - 495 * kCluster);
+    EXPECT_OK(fat->remove("GROWS"));
+    EXPECT_OK(fat->remove("NEW"));
+    EXPECT_EQ(fat->free_bytes(), free);
+    EXPECT_EQ(free, (layout.clusters - 10) * uint64_t{kCluster}) << "8 of D, F and G, the half chain's two";
+}
+
 TEST_F(Damage, ByTwoEntriesOfOneFileIsFoundAfterACrash) {
     disk.set<uint16_t>(root_entry(2, 26), 3);
     EXPECT_OK(Mounted(disk)->writable());

@@ -18,7 +18,7 @@ constexpr ProfiledShape kSmall{Operation::kProject, ElementType::kF32, 1, 16, 16
 
 /// Cycles that pass for certain.
 void spend(uint64_t cycles) {
-    for (const uint64_t end = cycles_at_begin() + cycles; cycles_at_end() < end;) {
+    for (const uint64_t end = cycles_now() + cycles; cycles_now() < end;) {
     }
 }
 
