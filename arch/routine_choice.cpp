@@ -2,7 +2,7 @@
 
 namespace bareflow {
 
-/// Legacy SSE has no fma, so asking for sse2 asks for muladd too. A CPU with FMA that no routine could use (without AVX2, a
+/// A CPU with FMA that no routine could use (without AVX2, a
 /// Piledriver) is quicker with muladd, for which there are some.
 NumericClass choose_numerics(const Options& options, const CpuFeatures& cpu) {
     if (options.numerics == NumericsChoice::kFma) return NumericClass::kFma;

@@ -7,7 +7,7 @@
 
 namespace bareflow {
 
-/// Legacy SSE has no fma, so asking for sse2 asks for muladd too.
+/// auto: fma where there are routines for it. Legacy SSE has none, so asking for sse2 asks for muladd too.
 NumericClass choose_numerics(const Options& options, const CpuFeatures& cpu);
 /// Whether routines made for `used` keep to what was asked for: what is named is not exceeded.
 bool allows(IsaChoice asked, Isa used);
