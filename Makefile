@@ -101,6 +101,8 @@ FAST := model/reference model/reference_fma model/reference_muladd model/highest
 $(FAST:%=$(BUILD)/kernel/%.o): OPTIMISE := $(QUICK)
 # Of the generators and assemblers, whose methods are calls with constants, those settings make more.
 $(filter-out %/routine_cache.o,$(patsubst %.cpp,$(BUILD)/kernel/%.o,$(wildcard emitter/*.cpp))): OPTIMISE := -Oz --param max-inline-insns-size=0
+# A guess at who is asked would link the emitter's answer into images without one.
+$(BUILD)/kernel/arch/routine_operators.o: EXTRA_FLAGS := -fno-devirtualize-speculatively
 # The reference of the fma class: __builtin_fmaf must become the instruction.
 $(BUILD)/%/model/reference_fma.o: EXTRA_FLAGS := -mfma
 
