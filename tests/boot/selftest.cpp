@@ -28,7 +28,7 @@ T* pointer_to(uint64_t address) {
     return reinterpret_cast<T*>(opaque(address));
 }
 void write_byte(uint64_t address) { *pointer_to<volatile uint8_t>(address) = 1; }
-void call(uint64_t address) {
+[[gnu::always_inline]] inline void call(uint64_t address) {
     pointer_to<void()>(address)();
     asm volatile("");  // no tail call: the return address on the stack is the caller's
 }
