@@ -17,7 +17,8 @@ import pytest
 
 from harness import HOST, Host, Machine, Monitor, parse_log, wait_for_line
 from power import Recording, error_on, faulty_drive, host_environment, logged_drive, parse_write_log, shape
-from volume import SECTOR, SLOTS, for_mtools, fsck, get, make_model, make_volume, newest, parse_slot, place_of, put, valid_snapshots
+from volume import (SECTOR, SLOTS, for_mtools, fsck, get, make_model, make_volume, newest, parse_slot, place_of, put,
+                    valid_snapshots)
 
 ALL = os.environ.get("BAREFLOW_POWER") == "all"
 SEED = 20261123
@@ -490,12 +491,13 @@ def test_whatever_read_fails_the_machine_answers(ram, story):
 
 def fill(disk, leave):
     """Files until so many bytes are free."""
-    free = int(re.search(r"([\d ]+) bytes free", subprocess.run(["mdir", "-i", disk, "::"], capture_output=True, text=True, check=True)
-                         .stdout)[1].replace(" ", ""))
+    listing = subprocess.run(["mdir", "-i", disk, "::"], capture_output=True, text=True, check=True).stdout
+    free = int(re.search(r"([\d ]+) bytes free", listing)[1].replace(" ", ""))
     put(disk, "FILLING.BIN", b"f" * (free - leave))
 
 
-@pytest.mark.parametrize("leave,slots", [(0, 0), (1 << 20, 0), (3 << 20, 1), (4 << 20, 2)], ids=["full", "1MiB", "one-slot", "just-enough"])
+@pytest.mark.parametrize("leave,slots", [(0, 0), (1 << 20, 0), (3 << 20, 1), (4 << 20, 2)],
+                         ids=["full", "1MiB", "one-slot", "just-enough"])
 def test_a_full_disk_keeps_nothing_and_the_machine_answers(ram, story, leave, slots):
     place = InMachine(ram)
     disk = disk_after(0, place, ram, story)
@@ -542,8 +544,9 @@ def test_a_disk_that_is_yanked_while_the_text_is_written_leaves_its_old_snapshot
     disk = disk_after(2, place, ram, story)
     old = newest(disk)
     machine, socket = Machine(ram), ram / "monitor"
-    command, _ = machine.command(["-p", "Once upon a time", "-n", "100", "--temp", "0", "--tune", "off", "--", "-drive",
-                                  f"if=none,id=d,format=raw,file={disk}", "-device", f"{device},drive=d,werror=report,rerror=report",
+    command, _ = machine.command(["-p", "Once upon a time", "-n", "100", "--temp", "0", "--tune", "off", "--",
+                                  "-drive", f"if=none,id=d,format=raw,file={disk}",
+                                  "-device", f"{device},drive=d,werror=report,rerror=report",
                                   "-monitor", f"unix:{socket},server=on,wait=off"])
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     monitor = Monitor(socket)
