@@ -2,8 +2,9 @@
 // between QEMU and its.
 //
 //   FAULTY_DISK=FILE     the image; what is done to other files is left alone
-//   FAULTY_RULE=OP:N:HOW:ERRNO  the N-th (from 1) read, write or flush of it goes wrong; HOW: `once`; `on`, and all behind it; `lie`,
-//                        which does nothing and says that it worked
+//   FAULTY_RULE=OP:N:HOW:ERRNO
+//                        the N-th (from 1) read, write or flush of it goes wrong; HOW: `once`; `on`, and all behind it;
+//                        `lie`, which does nothing and says that it worked
 //   FAULTY_LOG=FILE      its writes and flushes, as the kernel's dm-log-writes and QEMU's blklogwrites keep them
 #include <dlfcn.h>
 #include <fcntl.h>

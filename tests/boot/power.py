@@ -57,7 +57,8 @@ def epochs_of(entries):
 
 def shape(entries):
     """`1|38|1|`: sectors of each write, and flushes."""
-    return "".join("|" if isinstance(entry, Flush) else f"+{len(entry.data) // SECTOR}" for entry in entries).replace("|+", "|").lstrip("+")
+    text = "".join("|" if isinstance(entry, Flush) else f"+{len(entry.data) // SECTOR}" for entry in entries)
+    return text.replace("|+", "|").lstrip("+")
 
 
 @dataclass
@@ -120,7 +121,8 @@ class Recording:
 def logged_drive(image, log):
     """QEMU options for a disk whose writes and flushes are logged; in cache=writeback, as boot.sh has it."""
     log.write_bytes(b"")
-    return ["--", "-blockdev", f"driver=file,node-name=image,filename={image}", "-blockdev", f"driver=file,node-name=log,filename={log}",
+    return ["--", "-blockdev", f"driver=file,node-name=image,filename={image}",
+            "-blockdev", f"driver=file,node-name=log,filename={log}",
             "-blockdev", "driver=blklogwrites,node-name=disk,file=image,log=log",
             "-device", "virtio-blk-pci,drive=disk,werror=report,rerror=report"]
 
@@ -137,14 +139,16 @@ def error_on(operation, number, error):
     event = {"read": "read_aio", "write": "write_aio", "flush": "flush_to_disk"}[operation]
     steps = "".join(f'[set-state]\nstate = "{state}"\nevent = "{event}"\nnew_state = "{state + 1}"\n'
                     for state in range(1, number + 1))
-    return f'{steps}[inject-error]\nstate = "{number}"\nevent = "{event}"\niotype = "{operation}"\nerrno = "{error}"\nonce = "on"\n'
+    return (f'{steps}[inject-error]\nstate = "{number}"\nevent = "{event}"\niotype = "{operation}"\n'
+            f'errno = "{error}"\nonce = "on"\n')
 
 
 def faulty_file():
     """The library that stands between the host program and its disk; built when it is missing or old."""
     source, library = ROOT / "tests" / "boot" / "faulty_file.cpp", BUILD / "host" / "faulty_file.so"
     if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
-        subprocess.run(["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", source, "-o", library], check=True)
+        subprocess.run(["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", source, "-o", library],
+                       check=True)
     return library
 
 
