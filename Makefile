@@ -265,7 +265,7 @@ ACCEL := icount
 CONVERGE_OUT := $(BUILD)/converge
 .PHONY: converge
 converge: deps-converge
-	$(Q)$(MAKE) -j$(JOBS) iso host $(BUILD)/host/kvm-probe
+	$(Q)$(MAKE) -j$(JOBS) disk $(BUILD)/host/kvm-probe
 	$(Q)/usr/bin/python3 persist/tools/converge.py --boots $(BOOTS) --accel $(ACCEL) --out $(CONVERGE_OUT)
 
 # ---------------------------------------------------------------- tests

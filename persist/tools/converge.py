@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Boots BareFlow again and again from one disk, and shows how it converges: a CSV row a boot, and an SVG plot.
+"""Boots BareFlow again and again from its own disk, and shows how it converges: a CSV row a boot, and an SVG plot.
 
     persist/tools/converge.py --boots 1000 [--out DIR] [--accel icount|tcg|kvm] [--tune-ms N]
 
@@ -19,9 +19,7 @@ import zlib
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLUMNS = ["boot", "stage", "start", "ms_per_token", "routines", "compiled", "restored", "rejected", "plans_tried", "plans_left",
            "explored", "code_bytes", "kernel_bytes", "heap_peak", "converged", "text_crc32"]
-DISK_MIB = 16
-# FAT16 wants 4,085 clusters or more: 1 KiB each.
-MKFS = ["mkfs.fat", "-F", "16", "-s", "2", "-n", "BAREFLOW", "-i", "BA4EF10E", "--invariant"]
+IMAGE = ROOT / "build/bareflow.img"
 
 
 def fail(message):
@@ -36,28 +34,27 @@ def fields(log, record):
 
 def boot_once(options, disk, log_file):
     """One boot; what its log and its text say, as a row."""
-    command = [ROOT / "iso/boot.sh", "--accel", options.accel, "--disk", disk, "--log", log_file, "--timeout", str(options.timeout),
+    command = [ROOT / "iso/boot.sh", "--accel", options.accel, "--boot", "disk", "--disk", disk, "--log", log_file, "--timeout", str(options.timeout),
                "-p", options.prompt, "-n", str(options.tokens), "--temp", "0", "--seed", "1", "--tune-ms", str(options.tune_ms)]
     done = subprocess.run([str(part) for part in command], capture_output=True, check=False)
     log = log_file.read_text(errors="replace") if log_file.exists() else ""
     if done.returncode != 0:
         fail(f"a boot failed with status {done.returncode}: {done.stderr.decode(errors='replace').strip()}\nits log is {log_file}")
-    boot, snapshot = fields(log, "boot"), fields(log, "snapshot")
+    stage = fields(log, "bareflow")["stage"]
+    speed, routines = fields(log, "timing")["ms_per_token"], fields(log, "routines")
+    row = {"stage": stage, "start": fields(log, "snapshot").get("start", "-"), "ms_per_token": speed,
+           "compiled": routines["compiled"], "restored": routines["restored"], "rejected": routines["rejected"],
+           "code_bytes": routines["code_bytes"], "kernel_bytes": fields(log, "size")["kernel"],
+           "heap_peak": fields(log, "memory_use")["heap_peak"], "text_crc32": f"{zlib.crc32(done.stdout):08x}"}
+    if stage == "native":
+        if not re.search(r"^native ", log, re.MULTILINE):
+            fail(f"a native boot did not run its own routines; its log is {log_file}")
+        return row | {"routines": routines["restored"], "plans_tried": 0, "plans_left": 0, "explored": 100, "converged": "true"}
+    boot = fields(log, "boot")
     if not boot:
         fail(f"the log {log_file} has no record `boot`: was the disk found?")
-    return {"stage": boot["stage"], "start": snapshot.get("start", "off"), "ms_per_token": boot["ms_per_token"],
-            "routines": boot["routines"], "compiled": boot["compiled"], "restored": boot["restored"], "rejected": boot["rejected"],
-            "plans_tried": boot["plans_tried"], "plans_left": boot["plans_left"], "explored": boot["explored"].rstrip("%"),
-            "code_bytes": fields(log, "routines")["code_bytes"], "kernel_bytes": fields(log, "size")["kernel"],
-            "heap_peak": fields(log, "memory_use")["heap_peak"], "converged": boot["converged"],
-            "text_crc32": f"{zlib.crc32(done.stdout):08x}"}
-
-
-def make_disk(disk):
-    disk.unlink(missing_ok=True)
-    with open(disk, "wb") as file:
-        file.truncate(DISK_MIB << 20)
-    subprocess.run([*MKFS, str(disk)], check=True, stdout=subprocess.DEVNULL)
+    return row | {"routines": boot["routines"], "plans_tried": boot["plans_tried"], "plans_left": boot["plans_left"],
+                  "explored": boot["explored"].rstrip("%"), "converged": boot["converged"]}
 
 
 def read_rows(table):
@@ -80,7 +77,7 @@ def run(options):
     rows = read_rows(table)
     if not rows or not disk.exists():
         rows = []
-        make_disk(disk)
+        shutil.copyfile(IMAGE, disk)
         table.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
     began, first = time.monotonic(), len(rows)
     with open(table, "a", newline="", encoding="utf-8") as file:
@@ -142,13 +139,15 @@ def main():
     options = parser.parse_args()
     if options.boots < 1:
         parser.error("--boots: at least one")
-    if not (ROOT / "build/bareflow.iso").exists():
-        fail("there is no build/bareflow.iso; `make iso` builds it")
+    if not IMAGE.exists():
+        fail("there is no build/bareflow.img; `make disk` builds it")
     rows = run(options)
     plot(rows, options.out / "converge.svg")
     texts = {row["text_crc32"] for row in rows}
+    first_of = {stage: next((row["boot"] for row in rows if row["stage"] == stage), "never") for stage in ("small", "native")}
     converged = next((row["boot"] for row in rows if row["converged"] == "true"), "never")
-    print(f"{len(rows)} boots; converged at boot {converged}; {len(texts)} different text{'s' if len(texts) > 1 else ''}; "
+    print(f"{len(rows)} boots; small from boot {first_of['small']}, converged at boot {converged}, native from boot {first_of['native']}; "
+          f"{len(texts)} different text{'s' if len(texts) > 1 else ''}; "
           f"{options.out / 'converge.csv'}, {options.out / 'converge.svg'}")
     if len(texts) != 1:
         fail("the greedy text was not the same at every boot")
