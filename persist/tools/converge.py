@@ -19,7 +19,6 @@ import zlib
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLUMNS = ["boot", "stage", "start", "ms_per_token", "routines", "compiled", "restored", "rejected", "plans_tried", "plans_left",
            "explored", "code_bytes", "kernel_bytes", "heap_peak", "converged", "text_crc32"]
-IMAGE = ROOT / "build/bareflow.img"
 
 
 def fail(message):
@@ -77,7 +76,7 @@ def run(options):
     rows = read_rows(table)
     if not rows or not disk.exists():
         rows = []
-        shutil.copyfile(IMAGE, disk)
+        shutil.copyfile(options.image, disk)
         table.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
     began, first = time.monotonic(), len(rows)
     with open(table, "a", newline="", encoding="utf-8") as file:
@@ -131,6 +130,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--boots", type=int, default=1000, help="how many there are to be in all (default: 1000)")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/converge", help="where disk, CSV and plot are kept")
+    parser.add_argument("--image", type=pathlib.Path, default=ROOT / "build/bareflow.img", help="the disk that the first boot starts from")
+    parser.add_argument("--no-plot", dest="plot", action="store_false", help="the CSV only")
     parser.add_argument("--accel", choices=["icount", "tcg", "kvm"], default="icount", help="what runs the machine (default: icount)")
     parser.add_argument("--tune-ms", type=int, default=20, help="milliseconds of tuning in a boot (default: 20)")
     parser.add_argument("--prompt", default="Once upon a time", help="begins the text of every boot")
@@ -139,16 +140,17 @@ def main():
     options = parser.parse_args()
     if options.boots < 1:
         parser.error("--boots: at least one")
-    if not IMAGE.exists():
-        fail("there is no build/bareflow.img; `make disk` builds it")
+    if not options.image.exists():
+        fail(f"there is no {options.image}; `make disk` builds build/bareflow.img")
     rows = run(options)
-    plot(rows, options.out / "converge.svg")
+    if options.plot:
+        plot(rows, options.out / "converge.svg")
     texts = {row["text_crc32"] for row in rows}
     first_of = {stage: next((row["boot"] for row in rows if row["stage"] == stage), "never") for stage in ("small", "native")}
     converged = next((row["boot"] for row in rows if row["converged"] == "true"), "never")
     print(f"{len(rows)} boots; small from boot {first_of['small']}, converged at boot {converged}, native from boot {first_of['native']}; "
           f"{len(texts)} different text{'s' if len(texts) > 1 else ''}; "
-          f"{options.out / 'converge.csv'}, {options.out / 'converge.svg'}")
+          f"{options.out / 'converge.csv'}{', converge.svg' if options.plot else ''}")
     if len(texts) != 1:
         fail("the greedy text was not the same at every boot")
 

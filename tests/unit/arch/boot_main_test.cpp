@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 
 #include "arch/host/host_platform.h"
+#include "arch/routine_choice.h"
+#include "emitter/routine_emitter.h"
 #include "tests/unit/model/session_support.h"
 
 namespace bareflow {
@@ -147,9 +149,20 @@ TEST(BootMain, PicksTheNumericClass) {
     EXPECT_EQ(done.error().code, ErrorCode::kUnsupported);
     if (!__builtin_cpu_supports("fma")) GTEST_SKIP() << "no FMA on this machine";
     desk.platform.features.fma = true;
-    desk.options.numerics = NumericsChoice::kAuto;
     ASSERT_TRUE(desk.boot().ok());
     EXPECT_THAT(desk.last("model"), HasSubstr("numerics=fma"));
+    desk.options.numerics = NumericsChoice::kAuto;  // without AVX2 there is no routine of that class
+    ASSERT_TRUE(desk.boot().ok());
+    EXPECT_THAT(desk.last("model"), HasSubstr("numerics=muladd"));
+}
+
+TEST(BootMain, TakesFmaByItselfWhereThereAreRoutinesForIt) {
+    CpuFeatures cpu;
+    cpu.sse2 = cpu.fma = cpu.avx2 = true;
+    EXPECT_EQ(choose_numerics({}, cpu), NumericClass::kMulAdd) << "routines of floats need F16C, too";
+    cpu.f16c = true;
+    EXPECT_EQ(choose_numerics({}, cpu), NumericClass::kFma);
+    EXPECT_EQ(best_isa(cpu, NumericClass::kFma), Isa::kAvx2);
 }
 
 TEST(BootMain, LogsTheStatisticsAtTheEnd) {
