@@ -14,6 +14,7 @@ import termios
 import time
 from dataclasses import dataclass
 
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian has mkfs.fat and fsck.fat
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 LAUNCHER = ROOT / "iso" / "boot.sh"
