@@ -45,6 +45,15 @@ StoredProfile stored(const MatMulProfile& profile) {
             .min_cycles = profile.min_cycles,
             .max_cycles = profile.max_cycles};
 }
+BootSummary summary_of(const StoredBoot& boot) {
+    return {.boot = boot.boot,
+            .compiled = boot.compiled,
+            .restored = boot.restored,
+            .rejected = boot.rejected,
+            .plans_tried = boot.plans_tried,
+            .plans_left = boot.plans_left,
+            .ns_per_token = boot.ns_per_token};
+}
 bool same_shape(const StoredProfile& a, const StoredProfile& b) {
     return a.operation == b.operation && a.phase == b.phase && a.type == b.type && a.m == b.m && a.n == b.n &&
            a.k == b.k;
@@ -161,14 +170,8 @@ void SnapshotKeeper::begin(const SnapshotView& view) {
 void SnapshotKeeper::restore_history(const SnapshotView& view) {
     totals_ = view.totals();
     for (uint32_t i = 0; i < view.boots(); ++i) {
-        const StoredBoot boot = boots_[i] = view.boot(i);
-        history_[i] = {.boot = boot.boot,
-                       .compiled = boot.compiled,
-                       .restored = boot.restored,
-                       .rejected = boot.rejected,
-                       .plans_tried = boot.plans_tried,
-                       .plans_left = boot.plans_left,
-                       .ns_per_token = boot.ns_per_token};
+        boots_[i] = view.boot(i);
+        history_[i] = summary_of(boots_[i]);
     }
     history_size_ = view.boots();
     for (uint32_t i = 0; i < view.profiles(); ++i) {
@@ -292,20 +295,13 @@ void SnapshotKeeper::note_boot() {
                              .explored_permille = explored_permille(),
                              .routines = installed,
                              .ns_per_token = timing.tokens == 0 ? 0 : timing.ns / timing.tokens};
-    const BootSummary summary = {.boot = boot.boot,
-                                 .compiled = boot.compiled,
-                                 .restored = boot.restored,
-                                 .rejected = boot.rejected,
-                                 .plans_tried = boot.plans_tried,
-                                 .plans_left = boot.plans_left,
-                                 .ns_per_token = boot.ns_per_token};
     if (history_size_ == kMaxBoots) {
         std::copy(history_.begin() + 1, history_.begin() + kMaxBoots, history_.begin());
         std::copy(boots_.begin() + 1, boots_.begin() + kMaxBoots, boots_.begin());
         --history_size_;
     }
     boots_[history_size_] = boot;
-    history_[history_size_++] = summary;
+    history_[history_size_++] = summary_of(boot);
     totals_.compiled += boot.compiled;
     totals_.restored += boot.restored;
     totals_.rejected += boot.rejected;

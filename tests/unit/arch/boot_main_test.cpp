@@ -2,10 +2,9 @@
 
 #include <gmock/gmock.h>
 
-#include "arch/host/host_platform.h"
 #include "arch/routine_choice.h"
 #include "emitter/routine_emitter.h"
-#include "tests/unit/model/session_support.h"
+#include "tests/unit/arch/test_platform.h"
 
 namespace bareflow {
 namespace {
@@ -15,32 +14,10 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-struct FakePlatform final : Platform {
-    std::string_view name() const override { return "test"; }
-    Terminal& terminal() override { return fake_terminal; }
-    LogSink& log() override { return fake_log; }
-    Clock& clock() override { return fake_clock; }
-    Allocator& allocator() override { return fake_allocator; }
-    const CpuFeatures& cpu() const override { return features; }
-    std::string_view cpu_name() const override { return "Test CPU"; }
+struct FakePlatform final : testing::TestPlatform {  // no fma: the muladd class
     MemoryUse memory_use() override {
         return {.total = 1 << 20, .heap_in_use = 5, .heap_peak = 77, .image = 1000};
     }
-    Result<std::span<uint8_t>> code_region(size_t bytes) override {
-        return std::span(static_cast<uint8_t*>(HostPages().take(bytes, CodePages::kPageSize)), bytes);
-    }
-    CodePages& code_pages() override { return host_code_pages; }
-    FaultGuard& fault_guard() override { return signal_guard; }
-    void set_code_directory(const CodeDirectory*) override {}
-    uint64_t entropy() override { return 4711; }
-
-    testing::FakeTerminal fake_terminal;
-    testing::RecordingLog fake_log;
-    testing::FakeClock fake_clock;
-    TestAllocator fake_allocator;
-    HostCodePages host_code_pages;
-    SignalGuard signal_guard;
-    CpuFeatures features;  // no fma: the muladd class
 };
 
 struct BootDesk {
@@ -51,7 +28,7 @@ struct BootDesk {
     }
     Result<void> boot() { return boot_main(platform, options, images); }
     std::string& output() { return platform.fake_terminal.output; }
-    std::string last(const char* event) const { return platform.fake_log.last(event); }
+    std::string last(const char* event) const { return platform.lines.last(event); }
 
     FakePlatform platform;
     Options options;

@@ -6,9 +6,8 @@
 
 #include "arch/base/crc32c.h"
 #include "arch/boot_main.h"
-#include "arch/host/host_platform.h"
 #include "persist/tools/snapshot_file.h"
-#include "tests/unit/model/session_support.h"
+#include "tests/unit/arch/test_platform.h"
 #include "tests/unit/persist/memory_file.h"
 
 namespace bareflow {
@@ -39,43 +38,21 @@ struct Executable {
     std::span<uint8_t> bytes;
 };
 
-struct NativePlatform final : Platform {
-    std::string_view name() const override { return "test"; }
-    Terminal& terminal() override { return fake_terminal; }
-    LogSink& log() override { return lines; }
-    Clock& clock() override { return fake_clock; }
-    Allocator& allocator() override { return fake_allocator; }
-    const CpuFeatures& cpu() const override { return features; }
-    std::string_view cpu_name() const override { return "Test CPU"; }
-    MemoryUse memory_use() override { return {}; }
-    Result<std::span<uint8_t>> code_region(size_t bytes) override {
-        return std::span(static_cast<uint8_t*>(HostPages().take(bytes, CodePages::kPageSize)), bytes);
-    }
-    CodePages& code_pages() override { return host_code_pages; }
-    FaultGuard& fault_guard() override { return signal_guard; }
-    void set_code_directory(const CodeDirectory* where) override { directory = where; }
+struct NativePlatform final : testing::TestPlatform {
+    NativePlatform() { features = cpu_detect_features(HostCpuid()); }
     Cores start_cores(unsigned wanted) override {
         Workers& workers = threads.start(wanted);
         return {wanted, workers.count(), workers.count() > 1 ? &workers : nullptr};
     }
-    uint64_t entropy() override { return 4711; }
     FixedFile* snapshot_slot(unsigned index) override { return &slots[index]; }
     ByteSpan build_id() const override { return build; }
     ByteSpan native_segment() const override { return segment; }
 
     testing::DiskRecord record;
     testing::MemoryFile slots[2] = {{record, kSlotBytes}, {record, kSlotBytes}};
-    testing::FakeTerminal fake_terminal;
-    testing::RecordingLog lines;
-    testing::FakeClock fake_clock;
-    TestAllocator fake_allocator;
-    HostCodePages host_code_pages;
-    SignalGuard signal_guard;
     Threads threads;
-    CpuFeatures features = cpu_detect_features(HostCpuid());
     uint8_t build[20] = {1, 2, 3};
     ByteSpan segment;
-    const CodeDirectory* directory = nullptr;
 };
 
 /// One boot of the default model.

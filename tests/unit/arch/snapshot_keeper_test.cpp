@@ -8,10 +8,9 @@
 
 #include "arch/base/crc32c.h"
 #include "arch/boot_main.h"
-#include "arch/host/host_platform.h"
 #include "emitter/routine_emitter.h"
 #include "persist/snapshot_writer.h"
-#include "tests/unit/model/session_support.h"
+#include "tests/unit/arch/test_platform.h"
 #include "tests/unit/persist/memory_file.h"
 
 namespace bareflow {
@@ -41,41 +40,21 @@ struct SteppingClock final : Clock {
     uint64_t now = 0;
 };
 
-struct SnapshotPlatform final : Platform {
+struct SnapshotPlatform final : testing::TestPlatform {
     explicit SnapshotPlatform(TestDisk& the_disk) : disk(the_disk) {
+        features = cpu_detect_features(HostCpuid());
         fake_terminal.person = false;
         for (size_t i = 0; i < sizeof build; ++i) build[i] = static_cast<uint8_t>(i);
     }
-    std::string_view name() const override { return "test"; }
-    Terminal& terminal() override { return fake_terminal; }
-    LogSink& log() override { return lines; }
     Clock& clock() override { return *used_clock; }
-    Allocator& allocator() override { return fake_allocator; }
-    const CpuFeatures& cpu() const override { return features; }
-    std::string_view cpu_name() const override { return "Test CPU"; }
-    MemoryUse memory_use() override { return {}; }
-    Result<std::span<uint8_t>> code_region(size_t bytes) override {
-        return std::span(static_cast<uint8_t*>(HostPages().take(bytes, CodePages::kPageSize)), bytes);
-    }
-    CodePages& code_pages() override { return host_code_pages; }
-    FaultGuard& fault_guard() override { return signal_guard; }
-    void set_code_directory(const CodeDirectory*) override {}
-    uint64_t entropy() override { return 4711; }
     FixedFile* snapshot_slot(unsigned index) override { return disk.present ? &disk.slots[index] : nullptr; }
     ByteSpan build_id() const override { return build; }
     uint64_t unix_seconds() override { return 1'700'000'000; }
 
     TestDisk& disk;
-    testing::FakeTerminal fake_terminal;
-    testing::RecordingLog lines;
-    testing::FakeClock fake_clock;
     HostClock host_clock;
     SteppingClock stepping_clock;
     Clock* used_clock = &fake_clock;
-    TestAllocator fake_allocator;
-    HostCodePages host_code_pages;
-    SignalGuard signal_guard;
-    CpuFeatures features = cpu_detect_features(HostCpuid());
     uint8_t build[20];
 };
 
