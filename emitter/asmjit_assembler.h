@@ -7,15 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <type_traits>
 
 #include "arch/base/bytes.h"
-#include "emitter/any_operand.h"
-#include "emitter/instruction_set.h"
+#include "emitter/packed_instructions.h"
 
 namespace bareflow::x86 {
 
-class AsmjitAssembler : public InstructionSet<AsmjitAssembler> {
+class AsmjitAssembler : public PackedInstructions<AsmjitAssembler> {
  public:
     /// Whether asmjit checks each instruction against its database before it encodes it.
     enum class Validation : uint8_t { kOff, kOn };
@@ -38,54 +36,15 @@ class AsmjitAssembler : public InstructionSet<AsmjitAssembler> {
     AssemblerError finish();
     ByteSpan code() const { return error_ == AssemblerError::kNone ? ByteSpan(start_, size()) : ByteSpan(); }
 
-    // For InstructionSet.
-    template <Form form, typename... Operands>
-    void emit(Operands... operands) {
-        constexpr bool kSpecial = wants_vex(form) || shifts_by_cl(form);
-        constexpr unsigned kCount = sizeof...(Operands);
-        if constexpr (!kSpecial && kCount >= 1 && kCount <= kMaxPlain && (is_plain<Operands> && ...)) {
-            constexpr PlainForm kPlain{form, kCount, encoding_of(form).encoding.has_evex()};
-            const uint64_t bits[kMaxPlain] = {plain_bits(operands)...};
-            emit_plain(kPlain, bits[0], bits[1], bits[2]);
-        } else {
-            const AnyOperand list[kMaxOperands] = {AnyOperand(operands)...};
-            emit_form(form, list);
-        }
-    }
+    // For PackedInstructions.
+    void emit_plain(PlainForm form, uint64_t first, uint64_t second, uint64_t third);
+    void emit_form(Form form, const AnyOperand (&operands)[kMaxOperands]);
     void move_constant(Gp destination, int64_t value);
 
  private:
-    /// Most instructions have up to three operands, each a vector or general register, or memory: their kinds can be
-    /// told from their bits, so they travel in three words and need not be looked at one by one.
-    static constexpr unsigned kMaxPlain = 3;
-    struct PlainForm {
-        Form form;
-        uint8_t count;
-        bool may_be_high;  ///< registers 16 to 31
-    };
-    template <typename T>
-    static constexpr bool is_plain = std::is_base_of_v<Vec, T> || std::is_same_v<T, Gp> ||
-                                     std::is_same_v<T, Mem> ||
-                                     (std::is_base_of_v<RegMem, T> && !std::is_same_v<T, KMem>);
-    static constexpr uint64_t plain_bits(Vec reg) { return reg.bits(); }
-    static constexpr uint64_t plain_bits(Gp reg) { return reg.bits(); }
-    static constexpr uint64_t plain_bits(RegMem rm) {
-        return rm.low() | (uint64_t{static_cast<uint32_t>(rm.displacement())} << 32);
-    }
-
-    /// asmjit prefers the EVEX forms of these; the VEX ones have names of their own here.
-    static constexpr bool wants_vex(Form form) {
-        return form == Form::vpdpbusd_vex || form == Form::vpdpbusds_vex;
-    }
-    static constexpr bool shifts_by_cl(Form form) {
-        return form == Form::shl_cl || form == Form::shr_cl || form == Form::sar_cl;
-    }
-
     struct State;
     State& state() { return *reinterpret_cast<State*>(storage_); }
     const State& state() const { return *reinterpret_cast<const State*>(storage_); }
-    void emit_plain(PlainForm form, uint64_t first, uint64_t second, uint64_t third);
-    void emit_form(Form form, const AnyOperand (&operands)[kMaxOperands]);
     void check(uint32_t asmjit_error);
     void fail(AssemblerError error);
 

@@ -24,7 +24,7 @@ enum class Form : uint16_t {
 #include "emitter/instructions.inc"
 };
 
-constexpr FormEncoding kFormEncodings[] = {
+inline constexpr FormEncoding kFormEncodings[] = {
 #define FORM(form, method, asmjit, main, evex, ...) FormText::parse(main, evex),
 #include "emitter/instructions.inc"
 };

@@ -26,5 +26,7 @@ std::span<RoutineMaker* const> image_makers();
 /// The makers; static. What an image does not refer to is not linked into it.
 RoutineMaker& tiny_maker();
 RoutineMaker& asmjit_maker();
+/// For images with asmjit: the assembler of tiny_maker(), slower, without generators of its own (any_assembler.h).
+RoutineMaker& tiny_beside_asmjit();
 
 }  // namespace bareflow

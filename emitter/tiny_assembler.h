@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "arch/base/bytes.h"
+#include "emitter/any_operand.h"
 #include "emitter/encoding_rules.h"
 #include "emitter/instruction_set.h"
 #include "emitter/labels.h"
@@ -47,6 +48,8 @@ class BasicTinyAssembler : public InstructionSet<BasicTinyAssembler<Rules>> {
     template <Form form, typename... Operands>
     [[gnu::always_inline]] void emit(Operands... operands);
     void move_constant(Gp destination, int64_t value);
+    /// What emit<form>() does, for callers that know the form only when they run.
+    void emit_any(Form form, const AnyOperand (&operands)[kMaxOperands]);
 
  private:
     /// Stores go beyond the instruction's end: so much room is wanted, or the scratch area is taken.

@@ -9,6 +9,60 @@
 
 namespace bareflow::x86 {
 
+// ---------------------------------------------------------------- any instruction
+template <typename Rules>
+void BasicTinyAssembler<Rules>::emit_any(Form which, const AnyOperand (&operands)[kMaxOperands]) {
+    using namespace operand_bits;
+    using Kind = AnyOperand::Kind;
+    const FormEncoding& form = encoding_of(which);
+    constexpr unsigned kRoles = static_cast<unsigned>(Role::kOpcode) + 1;
+    AnyOperand in_role[kRoles];  // kNone: an immediate that the instruction's own function treats
+    for (unsigned i = 0; i < kMaxOperands && operands[i].kind() != Kind::kNone; ++i) {
+        in_role[static_cast<unsigned>(form.roles[i])] = operands[i];
+    }
+    const auto in = [&](Role role) -> const AnyOperand& { return in_role[static_cast<unsigned>(role)]; };
+    const auto has = [&](Role role) { return in(role).kind() != Kind::kNone; };
+    const bool is_vector = form.kind == FormEncoding::Kind::kVector;
+
+    if (operands[0].kind() == Kind::kNone) return bare(form.encoding, is_vector, form.fixed_length);
+    if (has(Role::kLabel)) return jump(form.encoding.opcode(), in(Role::kLabel).label());
+    if (has(Role::kOpcode)) return push_pop(form.encoding, in(Role::kOpcode).gp());
+
+    const RegMem rm = in(Role::kRm).memory();
+    uint32_t reg = form.has_digit ? form.encoding.digit() : in(Role::kReg).low();
+    if (form.kind == FormEncoding::Kind::kGp) {
+        if (!has(Role::kNone)) return general(form, reg, rm);
+        const int32_t value = static_cast<int32_t>(in(Role::kNone).immediate());
+        if (has(Role::kReg)) return multiply_immediate(form, reg, rm, value);
+        constexpr unsigned kShiftByImmediate = 0xC1;
+        if (form.encoding.opcode() != kShiftByImmediate) return arithmetic_immediate(form, rm, value);
+        return shift_immediate(form, rm, static_cast<uint8_t>(value));
+    }
+
+    Encoding encoding = form.encoding;
+    const uint32_t gp = has(Role::kReg) && (reg & kIsGp) != 0 ? reg : rm.low();
+    if (form.w_by_width && (gp & kWidth) == kWidth) encoding = encoding.with_w();
+    uint32_t vvvv = in(Role::kVvvv).low(), length = form.fixed_length << kLengthShift;
+    for (Role role : {Role::kReg, Role::kVvvv, Role::kRm}) {
+        if (in(role).kind() != Kind::kVec) continue;
+        length = in(role).low() & kLength;
+        break;
+    }
+    bool bad = form.min256 && length == 0;
+    unsigned immediate = static_cast<uint8_t>(in(Role::kImm).immediate());
+    if (has(Role::kIs4)) immediate = tiny_detail::immediate_byte(in(Role::kIs4).vec(), length, bad);
+    if (!is_vector)
+        return legacy(encoding, reg, rm, static_cast<int32_t>(immediate), has(Role::kImm) ? 1 : 0);
+    reg |= bad ? kLength : length;
+    vvvv |= length;
+    if (form.has_digit) {  // as in emit()
+        constexpr uint32_t kMasking = kMask | kZeroing;
+        reg |= vvvv & kMasking;
+        vvvv &= ~kMasking;
+    }
+    vector_not_plain(encoding, reg, vvvv, rm, immediate);
+}
+
 // ---------------------------------------------------------------- vector instructions
 /// Most instructions are plain: VEX, registers below 16, neither mask, broadcast, label nor immediate, lengths that agree,
 /// and room in the buffer. They take this way.

@@ -9,7 +9,7 @@ namespace bareflow {
 Stage image_stage() { return Stage::kFull; }
 
 std::span<RoutineMaker* const> image_makers() {
-    static RoutineMaker* const makers[] = {&asmjit_maker(), &tiny_maker()};
+    static RoutineMaker* const makers[] = {&asmjit_maker(), &tiny_beside_asmjit()};
     return makers;
 }
 

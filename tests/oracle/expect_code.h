@@ -21,6 +21,8 @@ inline std::string outcome(const Assembled& assembled) {
 /// `expected`: bytes in hexadecimal, each followed by a space, or an error's name.
 inline void expect_code(const Program& program, const std::string& expected) {
     EXPECT_EQ(outcome(assemble(assemble_with_tiny, program)), expected) << "tiny\n" << to_string(program);
+    EXPECT_EQ(outcome(assemble(assemble_with_tiny_at_run_time, program)), expected) << "tiny at run time\n"
+                                                                                    << to_string(program);
     EXPECT_EQ(outcome(assemble(assemble_with_asmjit, program)), expected) << "asmjit\n" << to_string(program);
     EXPECT_EQ(outcome(assemble(assemble_with_xbyak, program)), expected) << "xbyak\n" << to_string(program);
 }
@@ -39,6 +41,8 @@ inline void expect_refused(Form form, const Operands& operands,
     const Program program = {new_label(), bind(0), instruction(form, operands)};
     EXPECT_EQ(name_of(assemble(assemble_with_tiny, program).error), name_of(error))
         << "tiny: " << to_string(form, operands);
+    EXPECT_EQ(name_of(assemble(assemble_with_tiny_at_run_time, program).error), name_of(error))
+        << "tiny at run time: " << to_string(form, operands);
     EXPECT_EQ(name_of(assemble(assemble_with_asmjit, program).error), name_of(error))
         << "asmjit: " << to_string(form, operands);
 }

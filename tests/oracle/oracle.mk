@@ -3,7 +3,7 @@
 # emitter/asmjit.mk; `make oracle-tests` and `make oracle-tests-san`.
 ORACLE_TESTS ?= $(filter-out %/routines_test.cpp %/emitter_version_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
 ORACLE_SOURCES := $(wildcard tests/oracle/*.cpp) tests/fuzz/differential.cpp tests/fuzz/routine_differential.cpp
-ORACLE_TESTED := emitter/tiny_assembler.cpp emitter/asmjit_assembler.cpp emitter/routine_emitter.cpp \
+ORACLE_TESTED := emitter/tiny_assembler.cpp emitter/asmjit_assembler.cpp emitter/any_assembler.cpp emitter/routine_emitter.cpp \
 	emitter/tiny_maker.cpp emitter/asmjit_maker.cpp model/reference.cpp model/reference_fma.cpp model/reference_muladd.cpp $(wildcard arch/base/*.cpp)
 ORACLE_LIBRARIES := $(ASMJIT_LIBRARY) -lZydis
 

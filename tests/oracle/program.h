@@ -45,6 +45,8 @@ struct Assembled {
 Assembled assemble_with_tiny(const Program& program, std::span<uint8_t> buffer);
 Assembled assemble_with_asmjit(const Program& program, std::span<uint8_t> buffer);
 Assembled assemble_with_xbyak(const Program& program, std::span<uint8_t> buffer);
+/// TinyAssembler behind AnyAssembler, as the full kernel has it.
+Assembled assemble_with_tiny_at_run_time(const Program& program, std::span<uint8_t> buffer);
 /// The tiny assembler with the bug that planted_bugs.h's plant() chose.
 Assembled assemble_with_planted_bug(const Program& program, std::span<uint8_t> buffer);
 

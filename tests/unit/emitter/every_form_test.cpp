@@ -21,16 +21,20 @@ TEST(EveryForm, IsTheSameFromTinyAsmjitAndXbyakAndDecodesToWhatWasAsked) {
             const Program program = {new_label(), bind(0), instruction(form.form, operands)};
             const Assembled tiny = assemble(assemble_with_tiny, program);
             const Assembled asmjit = assemble(assemble_with_asmjit, program);
+            const Assembled at_run_time = assemble(assemble_with_tiny_at_run_time, program);
             const bool has_oracle = !xbyak_differs(form.form, operands);
             const Assembled xbyak = has_oracle ? assemble(assemble_with_xbyak, program) : tiny;
             if (!has_oracle) ++without_xbyak;
             const std::string wrong = disagreement(form.form, operands, tiny.bytes);
-            if (tiny.error == AssemblerError::kNone && tiny == asmjit && tiny == xbyak && wrong.empty())
+            if (tiny.error == AssemblerError::kNone && tiny == asmjit && tiny == xbyak &&
+                tiny == at_run_time && wrong.empty()) {
                 return;
+            }
             ++failures;
             ADD_FAILURE() << to_string(form.form, operands) << "\n tiny   " << outcome(tiny)
-                          << disassemble(tiny.bytes) << "\n asmjit " << outcome(asmjit) << "\n xbyak  "
-                          << outcome(xbyak) << "\n Zydis  " << wrong;
+                          << disassemble(tiny.bytes) << "\n at run time " << outcome(at_run_time)
+                          << "\n asmjit " << outcome(asmjit) << "\n xbyak  " << outcome(xbyak) << "\n Zydis  "
+                          << wrong;
         });
     }
     RecordProperty("cases", static_cast<int>(cases));

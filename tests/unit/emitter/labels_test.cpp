@@ -11,6 +11,8 @@ constexpr size_t kShortJump = 2, kNearJmp = 5, kNearJcc = 6;
 
 Assembled expect_same(const Program& program) {
     const Assembled tiny = assemble(assemble_with_tiny, program);
+    EXPECT_EQ(outcome(tiny), outcome(assemble(assemble_with_tiny_at_run_time, program)))
+        << to_string(program);
     EXPECT_EQ(outcome(tiny), outcome(assemble(assemble_with_asmjit, program))) << to_string(program);
     EXPECT_EQ(outcome(tiny), outcome(assemble(assemble_with_xbyak, program))) << to_string(program);
     return tiny;
@@ -90,7 +92,7 @@ TEST(Labels, ALabelIsBoundOnce) {
 }
 
 TEST(Labels, ALabelOfNobodyIsAnError) {
-    for (Assemble with : {assemble_with_tiny, assemble_with_asmjit}) {
+    for (Assemble with : {assemble_with_tiny, assemble_with_tiny_at_run_time, assemble_with_asmjit}) {
         EXPECT_EQ(assemble(with, {instruction(Form::jmp, {Label{5}})}).error, AssemblerError::kBoundTwice);
         EXPECT_NE(assemble(with, {instruction(Form::vmovups, {ymm(0), ptr(Label{5})})}).error,
                   AssemblerError::kNone);
