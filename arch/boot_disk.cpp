@@ -65,6 +65,12 @@ Result<void> BootDisk::read(const FileInfo& file, std::span<uint8_t> out, ReadPr
     return volume_->read(file, 0, out, progress);
 }
 
+Result<AsyncFile*> BootDisk::stream(const FileInfo& file) {
+    if (!volume_) return Error::make(ErrorCode::kNotFound, "there is no volume to read from");
+    Buffer<FileRun> runs = TRY(volume_->runs_of(file, allocator_));
+    return static_cast<AsyncFile*>(&stream_.emplace(*disk_, std::move(runs), file.size));
+}
+
 FixedFile* BootDisk::snapshot_slot(unsigned index) {
     if (!volume_ || index >= kSlots) return nullptr;
     if (!slots_opened_) open_slots();

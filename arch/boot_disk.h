@@ -38,6 +38,9 @@ class BootDisk {
     /// Fills `out` with the file's first bytes.
     Result<void> read(const FileInfo& file, std::span<uint8_t> out, ReadProgress* progress = nullptr);
 
+    /// The file as one that is read ahead; not another one at the same time. It must not be changed meanwhile.
+    Result<AsyncFile*> stream(const FileInfo& file);
+
     /// SNAPA.BIN and SNAPB.BIN; made, both, the first time that one is asked for and not there. nullptr, with a record
     /// `snapshot_slot` of the reason: there is no volume, no room, or the file is in pieces.
     FixedFile* snapshot_slot(unsigned index);
@@ -63,6 +66,7 @@ class BootDisk {
     LogSink& log_;
     BlockDevice* disk_ = nullptr;
     std::optional<Fat16> volume_;
+    std::optional<FatReader> stream_;
     bool slots_opened_ = false;
     std::optional<FatFixedFile> slots_[kSlots];
 };

@@ -135,8 +135,13 @@ void RoutineEngine::restore_quantised_isa(Isa isa) {
 
 void RoutineEngine::choose_byte_products(Session& session) {
     if (knows_quantised_isa_) return;
-    const TensorView& w = session.weights().layers[0].query;
+    TensorView w = session.weights().layers[0].query;
     if (w.type != ElementType::kQ8_0 || operators_->isas().quantised != Isa::kAvx2) return;
+    // Of streamed weights there are none yet; any will do.
+    Result<Buffer<Q8Panel>> zeroes =
+        Buffer<Q8Panel>::make(platform_->allocator(), w.columns / kGroup, "one panel of weights");
+    if (!zeroes) return;
+    if (w.data == nullptr) w.data = zeroes.value().data();
     const std::optional<uint64_t> bytes = time_one_panel(w, Isa::kAvx2),
                                   words = time_one_panel(w, Isa::kAvx2Words);
     if (!bytes || !words) return;

@@ -15,7 +15,8 @@ void print(TextListener& out, std::string_view pattern, const Arguments&... argu
 }  // namespace
 
 bool RoutineTuning::meet_shapes() {
-    if (engine_.tuner() == nullptr) return false;
+    // Weights that come and go cannot be timed twice.
+    if (engine_.tuner() == nullptr || session_.stream() != nullptr) return false;
     const uint32_t compiled = engine_.cache()->counts().compiled;
     if (compiled == met_at_) return true;
     met_at_ = compiled;
@@ -52,7 +53,8 @@ void RoutineTuning::log_summary() {
 void RoutineTuning::run_now(TextListener& out) {
     if (!meet_shapes())
         return out.text(
-            "no routines to tune: nothing is emitted with --jit off, --isa scalar, or on this CPU\n");
+            "no routines to tune: nothing is emitted with --jit off, --isa scalar, on this CPU, or for "
+            "weights that are streamed\n");
     RoutineTuner& tuner = *engine_.tuner();
     constexpr uint64_t kShowNs = 100'000'000;
     Clock& clock = platform_.clock();

@@ -63,6 +63,14 @@ constexpr uint32_t tensor_count(const ModelConfig& config) {
     return config.num_layers * kTensorsPerLayer + around_layers;
 }
 
+/// A tensor's place among all of a model's: norms of layers and the final one included.
+constexpr uint32_t place_index(const ModelConfig& config, TensorName name) {
+    using enum wllm::TensorKind;
+    if (is_per_layer(name.kind)) return name.layer * kTensorsPerLayer + static_cast<uint32_t>(name.kind) - 1;
+    const uint32_t after_layers = config.num_layers * kTensorsPerLayer;
+    return after_layers + (name.kind == kEmbedding ? 0 : name.kind == kFinalNorm ? 1 : 2);
+}
+
 /// The tensors in the order in which a token meets them, which is their order in a file that we write.
 constexpr TensorName nth_tensor(const ModelConfig& config, uint32_t index) {
     using enum wllm::TensorKind;

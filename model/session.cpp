@@ -1,5 +1,7 @@
 #include "model/session.h"
 
+#include <algorithm>
+
 namespace bareflow {
 
 Result<void> Session::open(const ModelImage& image, Operators& operators, uint32_t context,
@@ -20,12 +22,47 @@ Result<void> Session::try_open(const ModelImage& image, Operators& operators, ui
                                ElementType cache_type) {
     image_ = image;
     // Each part refers to the ones before it, which therefore stay where they are.
-    weights_.emplace(TRY(load_weights(image.image, allocator_)));
+    weights_.emplace(TRY(load()));
+    Operators* used = &operators;
+    if (image.file != nullptr) {
+        stream_.emplace(*weights_, *image.file, clock_);
+        used = &streamed_.emplace(operators, *stream_);
+    }
     tokenizer_.emplace(TRY(Tokenizer::make(weights_->tokenizer, allocator_)));
-    transformer_.emplace(TRY(Transformer::model_init(*weights_, operators, allocator_, context, cache_type)));
+    transformer_.emplace(TRY(Transformer::model_init(*weights_, *used, allocator_, context, cache_type)));
     sampler_.emplace(TRY(Sampler::make(weights_->config.vocab_size, allocator_)));
     tokens_ = TRY(Buffer<uint32_t>::make(allocator_, transformer_->context(), "tokens of the story"));
+    if (!stream_) return {};
+    TRY(stream_->open(image.ring_bytes, allocator_));  // last, since it may take what memory is left
+    LogRecord(log_, "stream")
+        .field("ring", stream_->ring_bytes())
+        .field("cycle", stream_->cycle_bytes())
+        .field("resident", stream_->resident());
     return {};
+}
+
+Result<Weights> Session::load() {
+    if (image_.file == nullptr) return load_weights(image_.image, allocator_);
+    struct alignas(AsyncFile::kUnit) Unit {
+        uint8_t bytes[AsyncFile::kUnit];
+    };
+    AsyncFile& file = *image_.file;
+    const Buffer<Unit> scratch = TRY(Buffer<Unit>::make(allocator_, 16, "room for a read"));
+    const std::span<uint8_t> room(scratch[0].bytes, scratch.size() * sizeof(Unit));
+    const auto read_head = [&](uint64_t bytes) -> Result<void> {
+        head_ = TRY(Buffer<uint8_t>::make(allocator_, bytes, "the model's header and sections"));
+        return file.read_now(0, head_.span(), room);
+    };
+    TRY(read_head(std::min<uint64_t>(kWeightHeadBytes, file.size())));
+    const uint64_t bytes = TRY(weight_table_bytes(head_.span(), file.size(), allocator_));
+    TRY(read_head(bytes));
+    return load_weight_table(head_.span(), file.size(), allocator_);
+}
+
+void Session::show_calls(Operators& operators, uint32_t rows) {
+    if (!stream_) return transformer_->show_calls(operators, rows);
+    StreamedOperators shown(operators, *stream_, StreamedOperators::Mode::kShow);
+    transformer_->show_calls(shown, rows);
 }
 
 void Session::close() {
@@ -33,8 +70,11 @@ void Session::close() {
     sampler_.reset();
     transformer_.reset();
     tokenizer_.reset();
+    streamed_.reset();
+    stream_.reset();
     if (weights_) free_weights(*weights_);
     weights_.reset();
+    head_ = {};
 }
 
 void Session::seed(uint64_t seed) {
@@ -57,6 +97,13 @@ Result<RunStatistics> Session::generate(std::string_view prompt, uint32_t max_to
     run.prompt = {prompt_tokens, since(prompt_began)};
     Story story{prompt_tokens, max_tokens, began, sampling, listener, run};
     run.stop = logits ? continue_story(*logits, story, detokenizer) : StopReason::kInterrupt;
+    if (stream_) {
+        const WeightStream::Statistics read = stream_->statistics();
+        LogRecord(log_, "streamed")
+            .field("bytes", read.bytes)
+            .field("wait_ms", TokenTiming{1, read.wait_ns}.milliseconds());
+        TRY(stream_->failure());
+    }
     if (std::string_view rest = detokenizer.finish(); !rest.empty()) listener.text(rest);
 
     statistics_.add(run);
@@ -99,6 +146,7 @@ StopReason Session::continue_story(Logits logits, const Story& story, Detokenize
         run.evaluation.ns = since(began);
         if (run.generated == story.max_tokens) return StopReason::kLength;
         if (story.listener.stop_requested()) return StopReason::kInterrupt;
+        if (stream_ && !stream_->failure().ok()) return StopReason::kInterrupt;
         const uint32_t token = choose(logits, story.sampling, count);
         if (token == config.eos_id || token == config.bos_id) return StopReason::kEndOfText;
         if (++run.generated == 1) note_first_token(story);

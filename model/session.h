@@ -9,6 +9,7 @@
 #include "arch/base/terminal.h"
 #include "model/run_statistics.h"
 #include "model/sampler.h"
+#include "model/streamed_operators.h"
 #include "model/tokenizer.h"
 #include "model/transformer.h"
 #include "model/weights.h"
@@ -17,9 +18,11 @@ namespace bareflow {
 
 /// A .wllm image in memory and where it came from.
 struct ModelImage {
-    std::string_view kind;  ///< "embedded", "module", "file": for the log
-    std::string_view name;  ///< for people: a file's or a module's name
-    ByteSpan image;         ///< 64-byte aligned; must outlive the session
+    std::string_view kind;      ///< "embedded", "module", "file": for the log
+    std::string_view name;      ///< for people: a file's or a module's name
+    ByteSpan image;             ///< 64-byte aligned; must outlive the session
+    AsyncFile* file = nullptr;  ///< instead of an image: its weights are streamed. Must outlive the session
+    uint64_t ring_bytes = 0;    ///< most memory for streamed weights; 0: what there is
 };
 
 /// Who receives a story while it is written.
@@ -58,7 +61,9 @@ class Session {
                                    const SamplingOptions& sampling, TextListener& listener);
 
     /// As Transformer::show_calls.
-    void show_calls(Operators& operators, uint32_t rows) { transformer_->show_calls(operators, rows); }
+    void show_calls(Operators& operators, uint32_t rows);
+    /// The weights are read while a token needs them; nullptr: they are in memory.
+    const WeightStream* stream() const { return stream_ ? &*stream_ : nullptr; }
 
     const ModelImage& image() const { return image_; }
     const Weights& weights() const { return *weights_; }
@@ -82,6 +87,8 @@ class Session {
     Result<void> try_open(const ModelImage& image, Operators& operators, uint32_t context,
                           ElementType cache_type);
     void close();
+    /// The weights of image_, whole or as a table.
+    Result<Weights> load();
     /// Puts BOS and the tokens of `prompt` into tokens_; how many.
     Result<uint32_t> fill_prompt(std::string_view prompt);
     /// Runs the first `count` tokens_ through the model; the logits after them, or nothing if the listener stopped it.
@@ -100,7 +107,10 @@ class Session {
     uint64_t start_ns_;
     uint64_t seed_ = 0;
     ModelImage image_;
+    Buffer<uint8_t> head_;  ///< of a streamed model's file: header and sections
     std::optional<Weights> weights_;
+    std::optional<WeightStream> stream_;
+    std::optional<StreamedOperators> streamed_;
     std::optional<Tokenizer> tokenizer_;
     std::optional<Transformer> transformer_;
     std::optional<Sampler> sampler_;

@@ -33,8 +33,6 @@ struct Extent {
     uint64_t size;
 };
 
-/// One pass over an image. Each step trusts only what the steps before it have checked.
-/// Whether a value is -128, which routines that give signs to weights cannot multiply (quantised.h).
 bool holds_lowest(const Q8Panel& panel) {
     bool found = false;
     const auto* values = reinterpret_cast<const int8_t*>(panel.values);
@@ -42,9 +40,33 @@ bool holds_lowest(const Q8Panel& panel) {
     return found;
 }
 
+/// One pass over an image. Each step trusts only what the steps before it have checked.
 class Loader {
  public:
-    Loader(ByteSpan image, Allocator& allocator) : image_(image), allocator_(allocator) {}
+    /// `image`: the file's first bytes; all `file_size` of them, unless only the table is read.
+    Loader(ByteSpan image, uint64_t file_size, bool table_only, Allocator& allocator)
+        : image_(image), file_size_(file_size), table_only_(table_only), allocator_(allocator) {}
+
+    /// Where the last section ends.
+    Result<uint64_t> table_bytes() {
+        TRY(read_header());
+        const WeightHeader& h = header_;
+        const uint64_t table = uint64_t{h.section_count} * sizeof(SectionEntry);
+        if (h.section_count > wllm::kMaxSections || !fits(h.section_table_offset, table, image_.size()))
+            return invalid("wllm: the section table (offset 88) does not stand behind the header; {}",
+                           kAgain);
+        uint64_t end = h.section_table_offset + table;
+        ByteReader reader(at(h.section_table_offset, table));
+        for (uint32_t i = 0; i < h.section_count; ++i) {
+            const auto entry = reader.read<SectionEntry>();
+            if (!fits(entry.offset, entry.size, file_size_) || entry.offset + entry.size > kMostTableBytes) {
+                return invalid("wllm: section {} ({}) does not stand at the beginning of the file; {}", i,
+                               wllm::name_of(entry.kind), kAgain);
+            }
+            end = std::max(end, entry.offset + entry.size);
+        }
+        return end;
+    }
 
     Result<Weights> load() {
         TRY(read_header());
@@ -69,11 +91,17 @@ class Loader {
     Result<void> place(uint32_t index, const TensorEntry& entry);
     Result<void> check_coverage();
 
+    /// Sections of more than that are not at the beginning of a file.
+    static constexpr uint64_t kMostTableBytes = 256 << 20;
+
     ByteSpan at(uint64_t offset, uint64_t size) const { return image_.subspan(offset, size); }
     Result<void> add_extent(std::string_view what, uint64_t offset, uint64_t size);
 
     ByteSpan image_;
+    uint64_t file_size_;
+    bool table_only_;
     Allocator& allocator_;
+    size_t norm_floats_ = 0;  ///< placed so far, of the table's own norms
     WeightHeader header_{};
     Weights weights_;
     ByteSpan directory_;
@@ -113,9 +141,9 @@ Result<void> Loader::read_header() {
         return invalid("wllm: header_crc32c (offset 124) is {:08x}, the header gives {:08x}; {}",
                        header_.header_crc32c, crc, kDamaged);
     }
-    if (header_.file_size != image_.size()) {
+    if (header_.file_size != file_size_) {
         return invalid("wllm: file_size (offset 80) is {}, but there are {} bytes; {}", header_.file_size,
-                       image_.size(), kDamaged);
+                       file_size_, kDamaged);
     }
     for (size_t i = 0; i < std::size(header_.reserved); ++i) {
         if (header_.reserved[i] != 0) {
@@ -226,9 +254,9 @@ Result<void> Loader::add_extent(std::string_view what, uint64_t offset, uint64_t
         return invalid("wllm: {} begins at {}, not at a multiple of {}; {}", what, offset, wllm::kAlignment,
                        kAgain);
     }
-    if (!fits(offset, size, image_.size())) {
+    if (!fits(offset, size, file_size_)) {
         return invalid("wllm: {} ({} bytes at {}) does not lie within the file's {} bytes; {}", what, size,
-                       offset, image_.size(), kAgain);
+                       offset, file_size_, kAgain);
     }
     extents_[extent_count_++] = {offset, size};
     return {};
@@ -271,6 +299,8 @@ Result<void> Loader::read_section(uint32_t index, const SectionEntry& entry) {
     }
     if (entry.size == 0) return invalid("wllm: {} is empty; {}", what.view(), kAgain);
     TRY(add_extent(what, entry.offset, entry.size));
+    if (!fits(entry.offset, entry.size, image_.size()))
+        return invalid("wllm: {} does not stand before the tensors; {}", what.view(), kAgain);
     const ByteSpan bytes = at(entry.offset, entry.size);
     if (const uint32_t crc = crc32c(bytes); crc != entry.crc32c) {
         return invalid("wllm: {}: crc32c is {:08x}, its bytes give {:08x}; {}", what.view(), entry.crc32c,
@@ -322,6 +352,11 @@ Result<void> Loader::read_tensors() {
     }
     weights_.layers =
         TRY(Buffer<LayerWeights>::make(allocator_, header_.num_layers, "wllm: table of layers"));
+    if (table_only_) {
+        const size_t norms = (2 * size_t{header_.num_layers} + 1) * header_.hidden_size;
+        weights_.places = TRY(Buffer<TensorPlace>::make(allocator_, count, "wllm: places of tensors"));
+        weights_.norms = TRY(Buffer<float>::make(allocator_, norms, "wllm: norms"));
+    }
     ByteReader reader(directory_);
     // As many as there must be and none twice: so none is missing.
     for (uint32_t i = 0; i < count; ++i) TRY(read_tensor(i, reader.read<TensorEntry>()));
@@ -376,17 +411,11 @@ Result<void> Loader::read_tensor(uint32_t index, const TensorEntry& entry) {
                        kAgain);
     }
     TRY(add_extent(what, entry.offset, entry.size));
-    if (const uint32_t crc = crc32c(at(entry.offset, entry.size)); crc != entry.crc32c) {
-        return invalid("wllm: {}: crc32c is {:08x}, its bytes give {:08x}; {}", what.view(), entry.crc32c,
-                       crc, kDamaged);
-    }
-    if (entry.type == ElementType::kQ8_0) {
-        const auto* panels = reinterpret_cast<const Q8Panel*>(image_.data() + entry.offset);
-        for (uint64_t i = 0; i < entry.size / sizeof(Q8Panel); ++i) {
-            if (!holds_lowest(panels[i])) continue;
-            return invalid("wllm: {}: the panel at offset {} holds -128, which is no value of q8_0; {}",
-                           what.view(), entry.offset + i * sizeof(Q8Panel), kAgain);
-        }
+    const TensorPlace place_in_file{entry.offset, entry.size, entry.crc32c};
+    if (table_only_) {
+        weights_.places[place_index(weights_.config, {entry.kind, entry.layer})] = place_in_file;
+    } else {
+        TRY(check_tensor(what, place_in_file, entry.type, at(entry.offset, entry.size)));
     }
     weights_.weight_bytes += entry.size;
     return place(index, entry);
@@ -394,19 +423,20 @@ Result<void> Loader::read_tensor(uint32_t index, const TensorEntry& entry) {
 
 /// Puts a view of a checked tensor where it belongs, once.
 Result<void> Loader::place(uint32_t index, const TensorEntry& entry) {
-    const void* data = image_.data() + entry.offset;
+    const void* const data = table_only_ ? nullptr : image_.data() + entry.offset;
     const auto taken = [&] {
         return invalid("wllm: tensor {} ({}, layer {}) is there a second time; {}", index,
                        wllm::name_of(entry.kind), static_cast<int32_t>(entry.layer), kAgain);
     };
     const auto put_matrix = [&](TensorView& slot) -> Result<void> {
-        if (slot.data != nullptr) return taken();
+        if (slot.rows != 0) return taken();
         slot = {data, entry.rows, entry.columns, entry.type, entry.layout};
         return {};
     };
     const auto put_norm = [&](const float*& slot) -> Result<void> {
         if (slot != nullptr) return taken();
-        slot = static_cast<const float*>(data);
+        slot = table_only_ ? weights_.norms.data() + norm_floats_ : static_cast<const float*>(data);
+        norm_floats_ += entry.rows;
         return {};
     };
     LayerWeights unused;
@@ -450,7 +480,7 @@ Result<void> Loader::check_coverage() {
               [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
     uint64_t covered = 0;
     const auto check_gap = [&](uint64_t end) -> Result<void> {
-        for (; covered < end; ++covered) {
+        for (; covered < std::min<uint64_t>(end, image_.size()); ++covered) {
             if (image_[covered] != 0) {
                 return invalid("wllm: the byte at {} lies between sections and tensors and is not 0; {}",
                                covered, kDamaged);
@@ -472,7 +502,33 @@ Result<void> Loader::check_coverage() {
 
 }  // namespace
 
-Result<Weights> load_weights(ByteSpan image, Allocator& allocator) { return Loader(image, allocator).load(); }
+bool holds_lowest(ByteSpan bytes) {
+    const auto* panels = reinterpret_cast<const Q8Panel*>(bytes.data());
+    const size_t count = bytes.size() / sizeof(Q8Panel);
+    return std::any_of(panels, panels + count, [](const Q8Panel& panel) { return holds_lowest(panel); });
+}
+
+Result<void> check_tensor(std::string_view what, const TensorPlace& place, ElementType type, ByteSpan bytes) {
+    if (const uint32_t crc = crc32c(bytes); crc != place.crc32c) {
+        return invalid("wllm: {}: crc32c is {:08x}, its {} bytes at {} give {:08x}; {}", what, place.crc32c,
+                       place.size, place.offset, crc, kDamaged);
+    }
+    if (type == ElementType::kQ8_0 && holds_lowest(bytes))
+        return invalid("wllm: {}: holds -128, which is no value of q8_0; {}", what, kAgain);
+    return {};
+}
+
+Result<Weights> load_weights(ByteSpan image, Allocator& allocator) {
+    return Loader(image, image.size(), false, allocator).load();
+}
+
+Result<Weights> load_weight_table(ByteSpan head, uint64_t file_size, Allocator& allocator) {
+    return Loader(head, file_size, true, allocator).load();
+}
+
+Result<uint64_t> weight_table_bytes(ByteSpan start, uint64_t file_size, Allocator& allocator) {
+    return Loader(start, file_size, true, allocator).table_bytes();
+}
 
 void free_weights(Weights& weights) { weights = Weights{}; }
 

@@ -31,6 +31,12 @@ struct LayerWeights {
     const float* ffn_norm = nullptr;        // (hidden)
 };
 
+/// Where a tensor lies in its file.
+struct TensorPlace {
+    uint64_t offset = 0, size = 0;  ///< bytes; the offset is a multiple of 64
+    uint32_t crc32c = 0;
+};
+
 struct Weights {
     ModelConfig config;
     Buffer<LayerWeights> layers;
@@ -43,11 +49,26 @@ struct Weights {
     uint64_t weight_bytes = 0;          ///< sum of the tensors' sizes
     uint64_t file_size = 0;
     uint32_t hash = 0;  ///< the header's CRC-32C, which stands for every byte of the file
+
+    // ---- of a model that stays on its disk (load_weight_table): views without data, norms that somebody fills
+    Buffer<TensorPlace>
+        places;           ///< by place_index() (llama_shapes.h); empty where the whole image is in memory
+    Buffer<float> norms;  ///< what the pointers to norms point into
 };
 
 /// Checks `image` (64-byte aligned, alive as long as the Weights) from header to last tensor and returns views into
 /// it. Every size is checked with overflow-safe arithmetic before it is used; an error names the field and the offset.
 Result<Weights> load_weights(ByteSpan image, Allocator& allocator);
+/// The same from the first bytes of a file of `file_size` bytes, as many as weight_table_bytes() says: header and sections are
+/// checked, tensors have places and shapes but no data. `head` is 64-byte aligned and stays as long as the Weights.
+Result<Weights> load_weight_table(ByteSpan head, uint64_t file_size, Allocator& allocator);
+/// How many bytes of a file hold its header and sections, from the first kWeightHeadBytes of it, or all if it is shorter.
+Result<uint64_t> weight_table_bytes(ByteSpan start, uint64_t file_size, Allocator& allocator);
+constexpr size_t kWeightHeadBytes = 4096;
+/// What is wrong with a tensor's bytes; ok if they are what the file's directory vouches for.
+Result<void> check_tensor(std::string_view what, const TensorPlace& place, ElementType type, ByteSpan bytes);
+/// Whether a value of Q8_0 panels is -128, which routines that give signs to weights cannot multiply (quantised.h).
+bool holds_lowest(ByteSpan panels);
 /// Gives back the tables of views; the image is the caller's.
 void free_weights(Weights& weights);
 

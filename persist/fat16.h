@@ -15,6 +15,7 @@
 #include "persist/fat16_content.h"
 #include "persist/fat16_directory.h"
 #include "persist/fat16_fixed_file.h"
+#include "persist/fat16_reader.h"
 
 namespace bareflow {
 
@@ -105,6 +106,8 @@ class Fat16 {
     /// The file as one that is rewritten in place. kInvalid: as above, or its size is no multiple of 512. The volume
     /// must not change or remove the file meanwhile.
     Result<FatFixedFile> open_fixed(std::string_view path);
+    /// Where a file stands, in as many pieces as it has; kInvalid: it is empty. For FatReader, good until the file is changed.
+    Result<Buffer<FileRun>> runs_of(const FileInfo& file, Allocator& allocator);
 
  private:
     /// What a path leads to: an entry, or the directory in which it could be made.

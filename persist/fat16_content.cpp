@@ -88,6 +88,27 @@ Result<void> read_chain(FatVolume& volume, uint32_t first, uint64_t offset, std:
                           });
 }
 
+Result<Buffer<FileRun>> list_runs(FatVolume& volume, uint32_t first, uint64_t bytes, Allocator& allocator) {
+    size_t count = 0;
+    Buffer<FileRun> runs;
+    uint64_t done = 0;
+    const auto count_one = [&](uint64_t, uint32_t, uint64_t) -> Result<void> {
+        ++count;
+        return {};
+    };
+    const auto note = [&](uint64_t sector, uint32_t, uint64_t size) -> Result<void> {
+        const uint64_t first_sector = volume.disk.range().first + sector;
+        runs[count++] = {done, first_sector, size};
+        done += size;
+        return {};
+    };
+    TRY(for_each_piece(volume, first, 0, bytes, UINT64_MAX, count_one));
+    runs = TRY(Buffer<FileRun>::make(allocator, count, "list of a file's pieces"));
+    count = 0;
+    TRY(for_each_piece(volume, first, 0, bytes, UINT64_MAX, note));
+    return runs;
+}
+
 Result<void> write_chain(FatVolume& volume, uint32_t first, uint64_t offset, ByteSpan bytes) {
     uint64_t done = 0;
     return for_each_piece(volume, first, offset, bytes.size(), UINT64_MAX,

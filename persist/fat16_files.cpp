@@ -46,6 +46,15 @@ Result<void> Fat16::read(const FileInfo& file, uint64_t offset, std::span<uint8_
     return read_chain(volume_, file.first_cluster, offset, out, progress);
 }
 
+Result<Buffer<FileRun>> Fat16::runs_of(const FileInfo& file, Allocator& allocator) {
+    if (file.directory || file.size == 0) return invalid("{} is no file with bytes in it", file.name.view());
+    DirectoryEntry entry = {};
+    entry.size = file.size;
+    entry.first_cluster = static_cast<uint16_t>(file.first_cluster);
+    TRY(check_chain(entry));
+    return list_runs(volume_, file.first_cluster, file.size, allocator);
+}
+
 // ---------------------------------------------------------------- growing and shrinking
 Result<void> Fat16::append(std::string_view path, ByteSpan bytes) {
     Target target = TRY(locate_changeable_file(path));

@@ -36,9 +36,28 @@ const Tables& filled_tables() {
     return tables;
 }
 
+constinit std::atomic<bool> by_instruction = false;
+
+/// On the running CRC's complement, 8 bytes at a time (SDM 2A "CRC32").
+[[gnu::target("sse4.2")]] uint32_t add_by_instruction(const uint8_t* p, size_t size, uint32_t crc) {
+    uint64_t wide = crc;
+    for (; size >= sizeof wide; size -= sizeof wide, p += sizeof wide) {
+        uint64_t chunk;
+        __builtin_memcpy(&chunk, p, sizeof chunk);
+        wide = __builtin_ia32_crc32di(wide, chunk);
+    }
+    crc = static_cast<uint32_t>(wide);
+    for (; size > 0; --size, ++p) crc = __builtin_ia32_crc32qi(crc, *p);
+    return crc;
+}
+
 }  // namespace
 
+void crc32c_by_instruction(bool use) { by_instruction.store(use, std::memory_order_relaxed); }
+
 uint32_t crc32c(ByteSpan bytes, uint32_t crc) {
+    if (by_instruction.load(std::memory_order_relaxed))
+        return ~add_by_instruction(bytes.data(), bytes.size(), ~crc);
     const Tables& tables = filled_tables();
     const uint8_t* p = bytes.data();
     size_t left = bytes.size();

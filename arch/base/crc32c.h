@@ -10,4 +10,7 @@ namespace bareflow {
 /// The CRC of `bytes`; give the previous result as `crc` to go on over a second piece.
 uint32_t crc32c(ByteSpan bytes, uint32_t crc = 0);
 
+/// From now on by SSE4.2's instruction, which the CPU must have, or by tables, as at first.
+void crc32c_by_instruction(bool use);
+
 }  // namespace bareflow

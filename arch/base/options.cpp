@@ -39,9 +39,15 @@ constexpr OptionSpec kTable[] = {
      false},
     {"tune-ms", 0, "N",
      "milliseconds of that in one boot; given, a single run tunes after its text (default: 2000)", false},
+    {"stream", 0, "on|off|auto",
+     "read weights from the disk while they are needed (default: auto, if they are more than memory holds)",
+     false, "on"},
+    {"ring", 0, "MIB", "most memory for weights that are streamed; 0: what there is (default: 0)", false},
     {"profile", 0, "on|off", "show where the time went, at the end (default: off)", false, "on"},
     {"weights", 0, "WHERE",
-     "fw_cfg, module, disk or embedded: where the model is looked for (default: in this order)", true},
+     "fw_cfg, module, disk, stream or embedded: where the model is looked for (default: in this order; "
+     "stream: on the disk, as --stream on)",
+     true},
     {"exit", 0, "HOW", "debug-exit, acpi or halt: how the kernel stops (default: what the machine has)",
      true},
     {"test", 0, "NAME", "a self-test of the test kernel", true},
@@ -265,10 +271,20 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
     } else if (name == "numerics") {
         numerics = TRY(numerics_choice(value));
     } else if (name == "weights") {
-        if (!is_one_of(value, {"fw_cfg", "module", "disk", "embedded"})) {
-            return bad_value(name, value, "fw_cfg, module, disk or embedded");
+        if (!is_one_of(value, {"fw_cfg", "module", "disk", "stream", "embedded"})) {
+            return bad_value(name, value, "fw_cfg, module, disk, stream or embedded");
         }
         weights = value;
+        if (value == "stream") {
+            weights = "disk";
+            stream = StreamChoice::kOn;
+        }
+    } else if (name == "stream") {
+        stream = value == "auto"               ? StreamChoice::kAuto
+                 : TRY(on_or_off(name, value)) ? StreamChoice::kOn
+                                               : StreamChoice::kOff;
+    } else if (name == "ring") {
+        ring_mib = TRY(count(name, value));
     } else if (name == "tune") {
         tune = TRY(tune_choice(value));
     } else if (name == "tune-ms") {

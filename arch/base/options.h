@@ -33,6 +33,9 @@ constexpr std::string_view name_of(AssemblerChoice choice) {
 
 enum class NumericsChoice : uint8_t { kAuto, kFma, kMulAdd };
 
+/// Whether weights are read while they are needed (model/weight_stream.h); kAuto: if they are more than memory holds.
+enum class StreamChoice : uint8_t { kAuto, kOn, kOff };
+
 /// When plans are tried: while nobody is waiting, also between two tokens, or never by itself.
 enum class TuneChoice : uint8_t { kIdle, kInline, kOff };
 
@@ -53,8 +56,11 @@ struct Options {
     TuneChoice tune = TuneChoice::kIdle;
     uint32_t tune_ms = 2000;   ///< of tuning, in one boot
     bool has_tune_ms = false;  ///< --tune-ms was given: a single run tunes, too
-    bool profile = false;      ///< show where the time went, at the end
-    std::string_view weights;  ///< fw_cfg, module, disk or embedded; empty: the first that there is (kernel)
+    StreamChoice stream = StreamChoice::kAuto;
+    uint32_t ring_mib = 0;  ///< most memory for streamed weights, MiB; 0: what there is
+    bool profile = false;   ///< show where the time went, at the end
+    std::string_view
+        weights;  ///< fw_cfg, module, disk, stream or embedded; empty: the first that there is (kernel)
     std::string_view
         exit;  ///< how the kernel stops: debug-exit, acpi, halt; empty: what the machine has (kernel)
     std::string_view test;  ///< a self-test of the test kernel

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arch/base/crc32c.h"
+
 // The program's first and last byte in memory, by the linker (ld's default script).
 extern "C" const char __executable_start, _end;
 // The Makefile's; programs without one take no snapshots.
@@ -85,7 +87,9 @@ HostPlatform::HostPlatform(uint64_t embedded_model_bytes)
     : embedded_model_bytes_(embedded_model_bytes),
       heap_(pages_),
       features_(cpu_detect_features(HostCpuid())),
-      cpu_name_(cpu_brand(HostCpuid())) {}
+      cpu_name_(cpu_brand(HostCpuid())) {
+    crc32c_by_instruction(features_.sse4_2);
+}
 
 MemoryUse HostPlatform::memory_use() {
     const HeapStats stats = heap_.stats();

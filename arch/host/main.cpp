@@ -8,6 +8,7 @@
 #include "arch/boot_disk.h"
 #include "arch/boot_main.h"
 #include "arch/host/command_line.h"
+#include "arch/host/direct_file.h"
 #include "arch/host/file_block_device.h"
 #include "arch/host/host_platform.h"
 #include "arch/host/watchdog.h"
@@ -110,14 +111,21 @@ Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
                     .field("reason", read.error().message.view());
             }
         }
-        if (!on_disk.empty()) return work(command_line, platform, {"disk", BootDisk::kModel, on_disk});
-        const ModelImage embedded{"embedded", "bareflow-stories", embedded_model()};
+        if (!on_disk.empty())
+            return work(command_line, platform, {"disk", BootDisk::kModel, on_disk, nullptr, 0});
+        const ModelImage embedded{"embedded", "bareflow-stories", embedded_model(), nullptr, 0};
         return work(command_line, platform, embedded);
     }
     const std::string path(options.model);
+    if (options.stream == StreamChoice::kOn) {
+        const std::unique_ptr<DirectFile> streamed = TRY(DirectFile::open(path));
+        const std::string name = base_name(path);
+        const uint64_t ring = uint64_t{options.ring_mib} << 20;
+        return work(command_line, platform, {"stream", name, {}, streamed.get(), ring});
+    }
     const MappedFile file = TRY(open_model(path, std::string(options.tokenizer), isatty(STDERR_FILENO)));
     const std::string name = base_name(path);
-    const ModelImage given{"file", name, file.bytes()};
+    const ModelImage given{"file", name, file.bytes(), nullptr, 0};
     return work(command_line, platform, given);
 }
 

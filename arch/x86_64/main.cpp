@@ -1,4 +1,5 @@
 // The kernel's main: from the boot loader's registers to the first prompt.
+#include "arch/base/crc32c.h"
 #include "arch/base/options.h"
 #include "arch/boot_disk.h"
 #include "arch/boot_main.h"
@@ -241,6 +242,16 @@ void refuse(std::string_view source, std::string_view reason) {
     LogRecord(serial_log, "model_refused").field("source", source).field("reason", reason);
 }
 
+uint64_t ring_bytes() { return uint64_t{options.ring_mib} << 20; }
+
+/// Whether the file's weights are to be streamed: asked for, or because there is no room for all of them, and for what a model
+/// needs beside them.
+bool is_to_be_streamed(const FileInfo& file) {
+    constexpr uint64_t kBeside = uint64_t{128} << 20;
+    if (options.stream != StreamChoice::kAuto) return options.stream == StreamChoice::kOn;
+    return file.size > frames().largest_free_run() || uint64_t{file.size} + kBeside > frames().free_bytes();
+}
+
 /// Whether the options let a model come from there, and whether they ask for it.
 bool may_come_from(std::string_view source) { return options.weights.empty() || options.weights == source; }
 
@@ -250,7 +261,7 @@ void add(Candidates& found, std::string_view source, std::string_view name, Resu
     if (!model) {
         refuse(source, model.error().message);
     } else if (!model.value().empty()) {
-        found.sources[found.count++] = {source, name, model.value()};
+        found.sources[found.count++] = {source, name, model.value(), nullptr, 0};
     } else if (options.weights == source) {
         refuse(source, absent);
     }
@@ -269,14 +280,23 @@ Candidates find_models(const BootInformation& boot, BootDisk& disk) {
     // A disk is slow: what nobody would look at is not read.
     if (may_come_from("disk") && found.count == 0) {
         const std::string_view name = options.model.empty() ? BootDisk::kModel : options.model;
-        add(found, "disk", name, read_disk_model(disk, name),
-            disk.found()
-                ? "the disk has no such file; copy one there with mcopy, or name it with -m"
-                : "no disk has a FAT16 volume that is meant for BareFlow; give one with iso/boot.sh --disk");
+        const std::optional<FileInfo> file = disk.file(name);
+        if (file && is_to_be_streamed(*file)) {
+            if (Result<AsyncFile*> streamed = disk.stream(*file); streamed.ok()) {
+                found.sources[found.count++] = {"stream", name, {}, streamed.value(), ring_bytes()};
+            } else {
+                refuse("stream", streamed.error().message);
+            }
+        } else {
+            add(found, "disk", name, read_disk_model(disk, name),
+                disk.found() ? "the disk has no such file; copy one there with mcopy, or name it with -m"
+                             : "no disk has a FAT16 volume that is meant for BareFlow; give one with "
+                               "iso/boot.sh --disk");
+        }
     }
     const ByteSpan embedded(bareflow_embedded_model,
                             bytes_between(bareflow_embedded_model, bareflow_embedded_model_end));
-    if (!embedded.empty()) found.sources[found.count++] = {"embedded", "embedded", embedded};
+    if (!embedded.empty()) found.sources[found.count++] = {"embedded", "embedded", embedded, nullptr, 0};
     return found;
 }
 
@@ -289,6 +309,7 @@ extern "C" [[noreturn]] void kernel_main(uint32_t magic, uint64_t information) {
     console_port().write(kStartMark);
     initialise_interrupts();
     features = cpu_detect_features();
+    crc32c_by_instruction(features.sse4_2);
     const BootInformation boot = or_fail(parse_boot_information(magic, information));
     or_fail(initialise_memory(boot, features));
     initialise_acpi(boot.rsdp);

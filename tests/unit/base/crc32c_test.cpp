@@ -12,15 +12,25 @@ ByteSpan bytes_of(std::string_view text) {
     return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
+/// By tables, and by the instruction where the CPU has it.
+class Crc32c : public testing::TestWithParam<bool> {
+    void SetUp() override {
+        if (GetParam() && !__builtin_cpu_supports("sse4.2")) GTEST_SKIP();
+        crc32c_by_instruction(GetParam());
+    }
+    void TearDown() override { crc32c_by_instruction(false); }
+};
+INSTANTIATE_TEST_SUITE_P(Each, Crc32c, testing::Bool());
+
 // RFC 3720 appendix B.4, and the catalogue's check value.
-TEST(Crc32c, GivesThePublishedCheckValues) {
+TEST_P(Crc32c, GivesThePublishedCheckValues) {
     EXPECT_EQ(crc32c(bytes_of("123456789")), 0xE3069283u);
     EXPECT_EQ(crc32c(std::vector<uint8_t>(32, 0x00)), 0x8A9136AAu);
     EXPECT_EQ(crc32c(std::vector<uint8_t>(32, 0xFF)), 0x62A8AB43u);
     EXPECT_EQ(crc32c({}), 0u);
 }
 
-TEST(Crc32c, OfTwoPiecesEqualsThatOfTheWhole) {
+TEST_P(Crc32c, OfTwoPiecesEqualsThatOfTheWhole) {
     std::vector<uint8_t> data(1000);
     for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<uint8_t>(i * 37);
     ByteSpan all(data);

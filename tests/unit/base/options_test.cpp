@@ -137,7 +137,7 @@ TEST(Options, ValuesOutOfRangeNameTheOptionTheValueAndWhatIsAllowed) {
         {"tune", "always", "idle, inline or off"},
         {"tune-ms", "x", "a whole number"},
         {"numerics", "mul", "auto, fma or muladd"},
-        {"weights", "cloud", "disk or embedded"},
+        {"weights", "cloud", "disk, stream or embedded"},
         {"exit", "now", "debug-exit, acpi or halt"},
         {"isa", "mmx", "avx512"},
         {"cache-type", "q8_0", "f32 or f16"},
