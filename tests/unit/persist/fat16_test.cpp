@@ -324,6 +324,70 @@ TEST_F(Volume, DoesNotWriteToAReadOnlyDisk) {
     unmount_and_check();
 }
 
+/// All of a file through a FatReader, in reads of `size` bytes, several under way.
+std::string read_ahead(BlockDevice& disk, Fat16& volume, std::string_view path, size_t size) {
+    TestAllocator allocator;
+    const FileInfo info = volume.info(path).take();
+    FatReader reader(disk, volume.runs_of(info, allocator).take(), info.size);
+    std::vector<uint8_t> text(info.size + size + AsyncFile::kUnit, 0xEE);
+    AsyncFile::Read reads[3];
+    uint64_t offset = 0;
+    while (offset < info.size) {
+        size_t started = 0;
+        for (AsyncFile::Read& read : reads) {
+            if (offset >= info.size) break;
+            read = {offset, {text.data() + offset, size}, false, {}};
+            if (!reader.start(read)) break;
+            offset += read.out.size();
+            ++started;
+        }
+        EXPECT_GT(started, 0u);
+        for (size_t i = 0; i < started; ++i) {
+            while (!reads[i].done) reader.poll();
+            EXPECT_OK(reads[i].outcome);
+        }
+    }
+    return {reinterpret_cast<const char*>(text.data()), info.size};
+}
+
+TEST_F(Volume, ReadsAheadFilesInOneAndInManyPieces) {
+    const std::string text = pattern(300'001, 5);
+    ASSERT_OK(volume().create("WHOLE"));
+    ASSERT_OK(volume().append("WHOLE", bytes_of(text)));
+    ASSERT_OK(volume().create("PIECES"));
+    ASSERT_OK(volume().create("OTHER"));
+    for (size_t at = 0; at < text.size(); at += 7000) {
+        ASSERT_OK(volume().append("PIECES", bytes_of(text.substr(at, 7000))));
+        ASSERT_OK(volume().append("OTHER", bytes_of("something between")));
+        ASSERT_OK(volume().append("OTHER", bytes_of(pattern(2048, 1))));
+    }
+    TestAllocator allocator;
+    EXPECT_EQ(volume().runs_of(volume().info("WHOLE").take(), allocator).value().size(), 1u);
+    EXPECT_GT(volume().runs_of(volume().info("PIECES").take(), allocator).value().size(), 20u);
+    for (const char* name : {"WHOLE", "PIECES"}) {
+        for (size_t size : {512, 4096, 12'288, 1 << 20})
+            EXPECT_EQ(read_ahead(disk, volume(), name, size), text) << name << size;
+    }
+    EXPECT_FAILS(volume().runs_of(volume().info("/").take(), allocator), kInvalid, "no file");
+    ASSERT_OK(volume().create("EMPTY"));
+    EXPECT_FAILS(volume().runs_of(volume().info("EMPTY").take(), allocator), kInvalid, "no file");
+}
+
+TEST_F(Volume, SaysWhichReadAheadFailed) {
+    ASSERT_OK(volume().create("FILE"));
+    ASSERT_OK(volume().append("FILE", bytes_of(pattern(50'000, 5))));
+    TestAllocator allocator;
+    const FileInfo info = volume().info("FILE").take();
+    FaultyDisk faulty(disk);
+    FatReader reader(faulty, volume().runs_of(info, allocator).take(), info.size);
+    faulty.fail(0, FaultyDisk::Fault::kError);
+    alignas(64) uint8_t room[4096];
+    AsyncFile::Read read{0, room, false, {}};
+    ASSERT_TRUE(reader.start(read));
+    while (!read.done) reader.poll();
+    EXPECT_FAILS(read.outcome, kDevice, "sector");
+}
+
 TEST_F(Volume, GivesAllItsMemoryBack) {
     EXPECT_LE((*fat).allocator.live, 3u);
     TestAllocator& allocator = fat->allocator;
