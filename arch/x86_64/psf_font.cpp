@@ -61,10 +61,6 @@ Result<void> PsfFont::load(ByteSpan file) {
     font.glyph_bytes_ = header.glyph_bytes;
     font.has_table_ = header.flags & kPsf2HasTable;
     if (font.has_table_) font.table_ = reader.take(reader.left());
-    font.each([&font](uint16_t glyph, uint32_t code_point) {
-        if (code_point < kQuick && font.quick_[code_point] == 0)
-            font.quick_[code_point] = static_cast<uint16_t>(glyph + 1);
-    });
     *this = font;
     return {};
 }
@@ -96,12 +92,13 @@ uint32_t PsfFont::next(ByteReader& reader) const {
 
 uint16_t PsfFont::find(uint32_t code_point) const {
     if (!has_table_) return code_point < count_ ? static_cast<uint16_t>(code_point) : kNoGlyph;
-    if (code_point < kQuick) return static_cast<uint16_t>(quick_[code_point] - 1);
-    uint16_t found = kNoGlyph;
-    each([&](uint16_t glyph, uint32_t entry) {
-        if (entry == code_point) found = glyph;
-    });
-    return found;
+    ByteReader reader(table_);
+    for (uint32_t glyph = 0; glyph < count_ && reader.left() > 0;) {
+        const uint32_t value = next(reader);
+        if (value == code_point) return static_cast<uint16_t>(glyph);
+        if (value == kEndOfGlyph) ++glyph;
+    }
+    return kNoGlyph;
 }
 
 }  // namespace bareflow

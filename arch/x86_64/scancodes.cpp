@@ -82,7 +82,7 @@ FixedString<8> ScancodeDecoder::feed(uint8_t code) {
     if (!pressed) return {};
     if (was_extended) return extended(key);
     if (key == kCapsLock) caps_lock_ = !caps_lock_;
-    if (key == kNumLock) num_lock_ = !num_lock_;
+    if (key == kNumLock) keypad_moves_ = !keypad_moves_;
     if (key >= kKeypadFirst && key <= kKeypadLast) return keypad(key);
     return character(key);
 }
@@ -107,7 +107,7 @@ FixedString<8> ScancodeDecoder::extended(uint8_t key) const {
 FixedString<8> ScancodeDecoder::keypad(uint8_t key) const {
     constexpr std::string_view kCharacters = "789-456+1230.";
     const char c = kCharacters[static_cast<size_t>(key) - kKeypadFirst];
-    if (!num_lock_ && c != '-' && c != '+') return extended(key);
+    if (keypad_moves_ && c != '-' && c != '+') return extended(key);
     return FixedString<8>(std::string_view(&c, 1));
 }
 

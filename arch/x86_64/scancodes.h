@@ -27,7 +27,8 @@ class ScancodeDecoder {
     bool extended_ = false;
     uint8_t skip_ = 0;  ///< scancodes of Pause that are left
     bool left_shift_ = false, right_shift_ = false, left_control_ = false, right_control_ = false;
-    bool alt_ = false, alt_graph_ = false, caps_lock_ = false, num_lock_ = true;
+    bool alt_ = false, alt_graph_ = false, caps_lock_ = false;
+    bool keypad_moves_ = false;  ///< Num Lock is off
 };
 
 }  // namespace bareflow

@@ -1,9 +1,11 @@
 // Makes the kernel's font out of a console font: font-subset < FONT.psf > SUBSET.psf
 //
-// Keeps the glyphs of the characters in kKept, each once, and writes a PSF2 file of them with its Unicode table.
+// Keeps the glyphs of the characters in kKept, each once, by code points, and writes a PSF2 file of them with its Unicode table.
 #include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <set>
 #include <string>
-#include <vector>
 
 #include "arch/x86_64/psf_font.h"
 
@@ -47,18 +49,20 @@ void append_word(std::string& bytes, uint32_t word) {
 }
 
 std::string subset_of(const PsfFont& font) {
-    std::vector<std::string> names(font.count());
+    std::map<uint16_t, std::set<uint32_t>> characters;  // by glyph
     font.each([&](uint16_t glyph, uint32_t code_point) {
-        if (is_kept(code_point)) append_utf8(names[glyph], code_point);
+        if (is_kept(code_point)) characters[glyph].insert(code_point);
     });
+    std::map<uint32_t, uint16_t>
+        glyphs;  // by their first character: the kernel finds the first ones quickest
+    for (const auto& [glyph, its] : characters) glyphs[*its.begin()] = glyph;
     std::string bitmaps, table;
-    uint32_t count = 0;
-    for (uint16_t glyph = 0; glyph < font.count(); ++glyph) {
-        if (names[glyph].empty()) continue;
-        ++count;
+    for (const auto& [first, glyph] : glyphs) {
         bitmaps.append(reinterpret_cast<const char*>(font.bitmap(glyph)), font.glyph_bytes());
-        table += names[glyph] + '\xFF';
+        for (const uint32_t code_point : characters[glyph]) append_utf8(table, code_point);
+        table += '\xFF';
     }
+    const auto count = static_cast<uint32_t>(glyphs.size());
     std::string file;
     constexpr uint32_t kMagic = 0x864AB572, kHeaderBytes = 32, kHasTable = 1;
     for (uint32_t word :
