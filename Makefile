@@ -98,7 +98,7 @@ all: deps-emit
 $(addprefix $(BUILD)/kernel/arch/x86_64/,interrupts.o local_apic.o core_table.o): EXTRA_FLAGS := -mgeneral-regs-only
 FAST := model/reference model/reference_fma model/reference_muladd model/highest_logits model/sampler model/transformer \
 	model/kv_cache arch/base/crc32c arch/base/workers arch/routine_operators arch/routine_engine emitter/routine_cache \
-	profiler/matmul_profile arch/x86_64/runtime
+	profiler/matmul_profile arch/x86_64/runtime arch/x86_64/framebuffer
 $(FAST:%=$(BUILD)/kernel/%.o): OPTIMISE := $(QUICK)
 # Of the generators and assemblers, whose methods are calls with constants, those settings make more.
 $(filter-out %/routine_cache.o,$(patsubst %.cpp,$(BUILD)/kernel/%.o,$(wildcard emitter/*.cpp))): OPTIMISE := -Oz --param max-inline-insns-size=0
