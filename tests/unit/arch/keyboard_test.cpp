@@ -159,9 +159,9 @@ TEST(Scancodes, TheShiftsThatComeWithGreyKeysAreNone) {
     keys.press(kLeftShift);
     keys.release(0x100 | kLeftShift);  // a grey key while Shift is held
     EXPECT_EQ(kind_of(keys.typed(0x14B)), KeyKind::kLeft);
-    keys.press(0x100 | kLeftShift);
-    EXPECT_EQ(keys.typed(0x1E), "A");
+    EXPECT_EQ(keys.typed(0x1E), "A") << "Shift is still held";
     keys.release(kLeftShift);
+    keys.press(0x100 | kLeftShift);  // one with Num Lock
     EXPECT_EQ(keys.typed(0x1E), "a");
 }
 
