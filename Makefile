@@ -14,7 +14,7 @@ JOBS := $(shell nproc)
 # ---------------------------------------------------------------- packages: named here and nowhere else
 # What building and running needs, and what tests and checks need beside it (Debian 12).
 RUN_PACKAGES := g++ binutils xz-utils musl-dev libcli11-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
-	grub-efi-amd64-bin xorriso mtools dosfstools
+	grub-efi-amd64-bin xorriso mtools dosfstools console-setup-linux
 TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
 CONVERGE_PACKAGES := python3-matplotlib
 CHECK_PACKAGES := clang-format-14 shellcheck
@@ -49,7 +49,7 @@ SHARED_MAIN := $(wildcard arch/*.cpp)
 stage_object = $(BUILD)/kernel/arch/stages/$(1).o
 ROOMS := arch/base mm emitter model profiler persist
 PORTABLE := $(foreach room,$(ROOMS),$(wildcard $(room)/*.cpp)) $(SHARED_MAIN)
-KERNEL := $(filter-out $(addprefix arch/x86_64/,selftest.cpp native_segment.cpp),$(wildcard arch/x86_64/*.cpp)) $(wildcard arch/x86_64/*.S)
+KERNEL := $(filter-out $(addprefix arch/x86_64/,selftest.cpp native_segment.cpp console_font.S),$(wildcard arch/x86_64/*.cpp arch/x86_64/*.S))
 HOST := $(filter-out arch/host/main.cpp,$(wildcard arch/host/*.cpp))
 # Which rooms' unit tests: all, or `make unit UNIT=mm`.
 ALL_ROOMS := base mm model arch profiler persist emitter
@@ -75,7 +75,7 @@ EMBEDDED_MODEL := $(BUILD)/model/embedded-$(EMBEDDED_TYPE).wllm
 EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.
 KERNEL_TESTED := $(if $(filter arch,$(UNIT)),$(addprefix arch/x86_64/,multiboot2.cpp madt.cpp pci.cpp virtqueue.cpp \
-	virtio_blk.cpp ahci.cpp disk_request.cpp rtc.cpp))
+	virtio_blk.cpp ahci.cpp disk_request.cpp rtc.cpp psf_font.cpp text_screen.cpp framebuffer.cpp scancodes.cpp keyboard.cpp))
 TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BUILD)/kernel/%.o)
 SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) arch/stages/full.cpp $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
 
@@ -98,7 +98,7 @@ all: deps-emit
 $(addprefix $(BUILD)/kernel/arch/x86_64/,interrupts.o local_apic.o core_table.o): EXTRA_FLAGS := -mgeneral-regs-only
 FAST := model/reference model/reference_fma model/reference_muladd model/highest_logits model/sampler model/transformer \
 	model/kv_cache arch/base/crc32c arch/base/workers arch/routine_operators arch/routine_engine emitter/routine_cache \
-	profiler/matmul_profile arch/x86_64/runtime
+	profiler/matmul_profile arch/x86_64/runtime arch/x86_64/framebuffer
 $(FAST:%=$(BUILD)/kernel/%.o): OPTIMISE := $(QUICK)
 # Of the generators and assemblers, whose methods are calls with constants, those settings make more.
 $(filter-out %/routine_cache.o,$(patsubst %.cpp,$(BUILD)/kernel/%.o,$(wildcard emitter/*.cpp))): OPTIMISE := -Oz --param max-inline-insns-size=0
@@ -164,6 +164,22 @@ $(EMBEDDED_MODEL): model/bareflow-stories.bin model/bareflow-stories.tokenizer.b
 $(EMBEDDED_OBJECT): model/embedded_model.S $(EMBEDDED_MODEL) Makefile
 	$(Q)$(CXX) -DEMBEDDED_MODEL='"$(EMBEDDED_MODEL)"' -c $< -o $@
 
+# ---------------------------------------------------------------- the screen's font
+# Terminus 8x16 from console-setup-linux, of its 512 glyphs those that tools/font_subset.cpp keeps.
+CONSOLE_FONT_SOURCE := /usr/share/consolefonts/Uni2-Terminus16.psf.gz
+CONSOLE_FONT := $(BUILD)/console_font.psf
+CONSOLE_FONT_OBJECT := $(BUILD)/console_font.o
+$(BUILD)/host/font-subset: $(addprefix $(BUILD)/kernel/,$(addprefix arch/base/,result.o format.o text.o char_width.o) arch/x86_64/psf_font.o) \
+		$(BUILD)/host/arch/x86_64/tools/font_subset.o
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -o $@
+$(CONSOLE_FONT_SOURCE):
+	$(error there is no $@; `make deps-run` installs console-setup-linux, which has it)
+$(CONSOLE_FONT): $(BUILD)/host/font-subset $(CONSOLE_FONT_SOURCE)
+	$(Q)gunzip -c $(CONSOLE_FONT_SOURCE) | $< > $@
+$(CONSOLE_FONT_OBJECT): arch/x86_64/console_font.S $(CONSOLE_FONT) Makefile
+	$(Q)$(CXX) -DCONSOLE_FONT='"$(CONSOLE_FONT)"' -c $< -o $@
+
 # ---------------------------------------------------------------- host programs
 .PHONY: host
 host: $(addprefix $(BUILD)/host/,bareflow bareflow-import bareflow-snap bareflow-native)
@@ -198,7 +214,7 @@ $(BUILD)/host/kvm-probe: iso/kvm_probe.cpp Makefile
 kernel: $(BUILD)/bareflow.elf stages
 KERNEL_LINK := ld -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections \
 	--no-warn-rwx-segments -T arch/x86_64/kernel.ld
-KERNEL_PARTS := $(KERNEL_OBJECTS) $(PORTABLE_OBJECTS) $(BUILD_ID)
+KERNEL_PARTS := $(KERNEL_OBJECTS) $(PORTABLE_OBJECTS) $(BUILD_ID) $(CONSOLE_FONT_OBJECT)
 # Without a model: it comes as a module, or from a disk.
 NO_MODEL := $(BUILD)/kernel/model/no_embedded_model.o
 NO_SELFTEST := $(BUILD)/kernel/arch/x86_64/selftest.o

@@ -72,6 +72,8 @@ The machine
   --boot iso|disk        what the machine starts from: BareFlow's ISO, or the first --disk, which `make disk` has made and
                          which has its own kernel and model (default: iso)
   --disk-bus BUS         virtio, virtio-legacy or ahci: what the disks are to the machine (default: virtio)
+  --display WHAT         none, or the machine gets a screen: gtk or sdl, a window; vnc=ADDRESS:N, for a viewer; type there or here
+                         (default: none)
   --log FILE             the kernel's log (default: build/boot.log)
   --timeout S            end the machine after S seconds, with status 1
   --kernel ELF           another kernel for the ISO (default: build/bareflow.elf)
@@ -96,7 +98,7 @@ usage_error() {
 
 # ------------------------------------------------------------------------------------------------ options
 model='' tokenizer='' prompt='' has_prompt=false ram='' smp=1 firmware=bios accel=auto log=$build/boot.log
-kernel='' timeout=0 disks=() disk_bus=virtio boot_from=iso
+kernel='' timeout=0 disks=() disk_bus=virtio boot_from=iso display=none
 kernel_line=''  # options for the kernel, quoted as its command line wants them
 qemu_extra=()
 
@@ -167,6 +169,11 @@ set_option() { # NAME VALUE
         --boot) want_one_of "$name" "$value" iso disk && boot_from=$value ;;
         --disk) disks+=("$value") ;;
         --disk-bus) want_one_of "$name" "$value" virtio virtio-legacy ahci && disk_bus=$value ;;
+        --display)
+            [[ $value =~ ^(none|gtk|sdl|vnc=.+)$ ]] ||
+                usage_error "$name: \"$value\" is not allowed; give one of: none gtk sdl vnc=ADDRESS:N"
+            display=$value
+            ;;
         --log) log=$value ;;
         --timeout) want_number "$name" "$value" 0.1 1000000 && timeout=$value ;;
         --kernel) kernel=$value ;;
@@ -377,8 +384,9 @@ find_ovmf() {
 comma_safe() { printf '%s' "${1//,/,,}"; } # in QEMU's options a comma in a value is doubled
 
 build_qemu_command() {
-    qemu=(qemu-system-x86_64 -name BareFlow -no-user-config -nodefaults -display none -no-reboot
+    qemu=(qemu-system-x86_64 -name BareFlow -no-user-config -nodefaults -display "$display" -no-reboot
         -machine q35 -m "$ram" -smp "$smp")
+    [[ $display == none ]] || qemu+=(-vga std)
     if [[ $accel == kvm ]]; then
         qemu+=(-accel kvm -cpu host)
     elif [[ $accel == icount ]]; then
@@ -507,11 +515,17 @@ for tool in qemu-system-x86_64 perl setpriv timeout; do
     command -v "$tool" >/dev/null || fail "$tool is missing; \`make deps\` installs it"
 done
 
+# Debian has the windows in a package of their own.
+if [[ $display == gtk || $display == sdl ]]; then
+    qemu-system-x86_64 -display help | grep -qx "$display" ||
+        fail "--display $display: this QEMU has no such window; install qemu-system-gui, or take --display vnc=127.0.0.1:0"
+fi
+
 interactive=false
 if ! $has_prompt; then
     if [[ -t 0 ]]; then
         interactive=true
-    else
+    elif [[ $display == none ]]; then
         # Nobody sits there: the first line of what is piped in, if any, is the prompt.
         IFS= read -r -t 1 prompt 2>/dev/null || true
         has_prompt=true

@@ -2,6 +2,9 @@
 # What make-iso.sh and make-disk.sh share: GRUB's files as Debian installs them. To be sourced.
 
 grub=/usr/lib/grub
+# What asks the firmware for a linear framebuffer.
+# shellcheck disable=SC2034 # they are the builders'
+bios_video=(vbe) efi_video=(efi_gop)
 
 fail() {
     printf '%s: %s\n' "${0##*/}" "$1" >&2

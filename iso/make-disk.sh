@@ -18,7 +18,7 @@ PATH=$PATH:/usr/sbin:/sbin # where Debian has mkfs.fat
 # Module names as in $grub/*/moddep.lst. The BIOS core carries what finds the rest, as in make-iso.sh.
 bios_core=(biosdisk part_msdos fat)
 modules=(normal test keystatus multiboot2 loadenv search)
-efi_modules=(part_msdos fat "${modules[@]}")
+efi_modules=(part_msdos fat "${modules[@]}" "${efi_video[@]}")
 
 sector_bytes=512
 mib_sectors=2048
@@ -92,7 +92,7 @@ make_grub() {
     environment_block >"$scratch/grub/grubenv"
     while read -r module; do
         cp "$grub/i386-pc/$module.mod" "$scratch/grub/i386-pc/"
-    done < <(with_dependencies "$grub/i386-pc/moddep.lst" "${modules[@]}")
+    done < <(with_dependencies "$grub/i386-pc/moddep.lst" "${modules[@]}" "${bios_video[@]}")
     grub-mkimage -O i386-pc -p '(,msdos1)/boot/grub' -o "$scratch/core.img" "${bios_core[@]}"
     grub-mkimage -O x86_64-efi -p /boot/grub -o "$scratch/grub/BOOTX64.EFI" "${efi_modules[@]}"
 }

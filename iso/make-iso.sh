@@ -14,8 +14,8 @@ source "$here/grub_parts.sh"
 # Module names as in $grub/*/moddep.lst. The BIOS core is packed with LZMA, which TCG unpacks slowly: it carries what
 # finds the rest and no more, the rest lies unpacked in the file system.
 bios_core=(biosdisk iso9660)
-bios_modules=(normal test keystatus multiboot2)
-efi_modules=(iso9660 part_gpt part_msdos fat search normal test keystatus multiboot2)
+bios_modules=(normal test keystatus multiboot2 "${bios_video[@]}")
+efi_modules=(iso9660 part_gpt part_msdos fat search normal test keystatus multiboot2 "${efi_video[@]}")
 # Bytes of the FAT image that carries BOOTX64.EFI, a 1.44 MB floppy's: firmware knows that shape.
 efi_image_kib=1440
 

@@ -102,7 +102,7 @@ struct AddressSpace::RunCollector {
 namespace {
 
 Mapping mapping_of(PageTableEntry page, int level, uint64_t offset) {
-    const Rights rights{page.writable(), page.executable(), page.uncached()};
+    const Rights rights{page.writable(), page.executable(), page.uncached(), page.combining()};
     return {canonical(offset), page.page_address(level), entry_span(level), rights, entry_span(level)};
 }
 
@@ -125,6 +125,7 @@ PageTableEntry AddressSpace::leaf_entry(PhysicalAddress physical, Rights rights,
     page.set_writable(rights.write);
     page.set_executable(rights.execute || !nx_);
     page.set_uncached(rights.uncached);
+    if (rights.combining) page.set_combining();
     return page;
 }
 
@@ -352,6 +353,7 @@ FixedString<112> describe(const Mapping& run) {
                                             run.size / kKiB, run.rights.write ? "w" : "-",
                                             run.rights.execute ? "x" : "-", page_size, run.physical_start);
     if (run.rights.uncached) text.append(" uncached");
+    if (run.rights.combining) text.append(" write-combining");
     return text;
 }
 

@@ -15,7 +15,8 @@ namespace bareflow {
 /// What may be done with a page; reading always may. There is no right for user mode: there is none.
 struct Rights {
     bool write, execute;
-    bool uncached = false;  ///< device registers: strong uncacheable (PCD and PWT)
+    bool uncached = false;   ///< device registers: strong uncacheable (PCD and PWT)
+    bool combining = false;  ///< video memory: write-combining where the PAT's entry 1 says so (PWT alone)
 
     bool operator==(const Rights&) const = default;
 };
@@ -23,6 +24,7 @@ constexpr Rights kReadOnly{.write = false, .execute = false};
 constexpr Rights kReadWrite{.write = true, .execute = false};
 constexpr Rights kReadExecute{.write = false, .execute = true};
 constexpr Rights kDevice{.write = true, .execute = false, .uncached = true};
+constexpr Rights kVideo{.write = true, .execute = false, .combining = true};
 
 /// One page, or a run of pages of one size and the same rights whose virtual and physical addresses go up
 /// together.
@@ -144,7 +146,7 @@ class AddressSpace {
 
 /// One run as a line without newline: first and last address, size, rights, page size, physical start; for
 /// example `0000000000001000-00000000001fffff     2044 KiB  rw-  4K  -> 0000000000001000`. Uncached runs end
-/// in ` uncached`.
+/// in ` uncached`, those of video memory in ` write-combining`.
 FixedString<112> describe(const Mapping& run);
 
 /// Calls line(std::string_view) with describe() of each run of `space` and a newline.

@@ -34,6 +34,7 @@ class PageTableEntry {
     constexpr bool writable() const { return (raw_ & kWritable) != 0; }
     constexpr bool executable() const { return (raw_ & kNoExecute) == 0; }
     constexpr bool uncached() const { return (raw_ & kUncached) == kUncached; }
+    constexpr bool combining() const { return (raw_ & kUncached) == kWriteThrough; }
     /// Whether an entry of a table of `level` is a page, not a table. In a PT bit 7 is PAT, and all are
     /// pages.
     constexpr bool is_page(int level) const { return present() && (level == 1 || (raw_ & kLarge) != 0); }
@@ -45,6 +46,8 @@ class PageTableEntry {
     constexpr void set_writable(bool on) { set(kWritable, on); }
     constexpr void set_executable(bool on) { set(kNoExecute, !on); }
     constexpr void set_uncached(bool on) { set(kUncached, on); }
+    /// The PAT's entry 1 (Intel SDM 3A 11.12.3): write-through from reset, write-combining once the PAT says so.
+    constexpr void set_combining() { set(kWriteThrough, true); }
 
     /// Whether both give the same rights; the accessed and dirty bits, which the CPU sets, do not count.
     constexpr bool same_rights(PageTableEntry other) const { return ((raw_ ^ other.raw_) & kRights) == 0; }

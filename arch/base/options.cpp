@@ -48,6 +48,7 @@ constexpr OptionSpec kTable[] = {
      "fw_cfg, module, disk, stream or embedded: where the model is looked for (default: in this order; "
      "stream: on the disk, as --stream on)",
      true},
+    {"keyboard", 0, "LAYOUT", "us or de: the layout of a PS/2 keyboard (default: us)", true},
     {"exit", 0, "HOW", "debug-exit, acpi or halt: how the kernel stops (default: what the machine has)",
      true},
     {"test", 0, "NAME", "a self-test of the test kernel", true},
@@ -292,6 +293,9 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
         has_tune_ms = true;
     } else if (name == "profile") {
         profile = TRY(on_or_off(name, value));
+    } else if (name == "keyboard") {
+        if (!is_one_of(value, {"us", "de"})) return bad_value(name, value, "us or de");
+        keyboard = value == "de" ? KeyboardLayout::kDe : KeyboardLayout::kUs;
     } else if (name == "exit") {
         if (!is_one_of(value, {"debug-exit", "acpi", "halt"})) {
             return bad_value(name, value, "debug-exit, acpi or halt");

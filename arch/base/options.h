@@ -39,6 +39,9 @@ enum class StreamChoice : uint8_t { kAuto, kOn, kOff };
 /// When plans are tried: while nobody is waiting, also between two tokens, or never by itself.
 enum class TuneChoice : uint8_t { kIdle, kInline, kOff };
 
+/// Of a PS/2 keyboard.
+enum class KeyboardLayout : uint8_t { kUs, kDe };
+
 struct Options {
     std::string_view model;      ///< -m; empty: model.wllm of the disk, or the embedded one
     std::string_view tokenizer;  ///< -z
@@ -61,6 +64,7 @@ struct Options {
     bool profile = false;   ///< show where the time went, at the end
     std::string_view
         weights;  ///< fw_cfg, module, disk, stream or embedded; empty: the first that there is (kernel)
+    KeyboardLayout keyboard = KeyboardLayout::kUs;  ///< (kernel)
     std::string_view
         exit;  ///< how the kernel stops: debug-exit, acpi, halt; empty: what the machine has (kernel)
     std::string_view test;  ///< a self-test of the test kernel

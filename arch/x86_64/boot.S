@@ -6,7 +6,11 @@
 #define MULTIBOOT2_HEADER_MAGIC 0xE85250D6
 #define MULTIBOOT2_ARCHITECTURE_I386 0
 #define TAG_END 0
+#define TAG_CONSOLE_FLAGS 4
+#define TAG_FRAMEBUFFER 5
 #define TAG_MODULE_ALIGN 6
+#define TAG_OPTIONAL 1
+#define CONSOLE_TEXT_SUPPORTED 2
 
 #define CR0_PG_WP_NE_MP_PE 0x80010023
 #define CR4_PAE_OSFXSR_OSXMMEXCPT ((1 << 5) | (1 << 9) | (1 << 10))  // compiled C++ uses SSE2 everywhere
@@ -27,6 +31,14 @@ header:
     .balign 8
     .short TAG_MODULE_ALIGN, 0      // modules begin on a page, so their rights can be their own
     .long 8
+    .balign 8
+    .short TAG_CONSOLE_FLAGS, TAG_OPTIONAL
+    .long 12
+    .long CONSOLE_TEXT_SUPPORTED
+    .balign 8
+    .short TAG_FRAMEBUFFER, TAG_OPTIONAL
+    .long 20
+    .long 0, 0, 0                   // width, height, depth: the mode that suits the screen
     .balign 8
     .short TAG_END, 0
     .long 8

@@ -21,6 +21,7 @@ constexpr uint64_t kCr4Smep = 1u << 20;
 
 // Model-specific registers (Intel SDM 4).
 constexpr uint32_t kMsrApicBase = 0x1B;
+constexpr uint32_t kMsrPat = 0x277;
 constexpr uint32_t kMsrX2ApicFirst = 0x800;
 constexpr uint32_t kMsrEfer = 0xC0000080;
 constexpr uint32_t kMsrFsBase = 0xC0000100;

@@ -7,6 +7,7 @@
 #include "arch/x86_64/core_table.h"
 #include "arch/x86_64/cores.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/display.h"
 #include "arch/x86_64/exit.h"
 #include "arch/x86_64/image.h"
 #include "arch/x86_64/memory.h"
@@ -89,12 +90,17 @@ FaultClass class_of(uint64_t vector) {
     }
 }
 
-/// Prints to both ports: a person looks at one, a test at the other.
+/// To both ports, and to the screen: a person looks at one, a test at another. What faulted while it was reported may be the
+/// screen.
+void print_text(std::string_view text) {
+    console_port().write(text);
+    log_port().write(text);
+    if (reports < kMaxReports) screen().write(text);
+}
+
 template <typename... Arguments>
 void print(std::string_view pattern, const Arguments&... arguments) {
-    FixedString<400> line = FixedString<400>::formatted(pattern, arguments...);
-    console_port().write(line);
-    log_port().write(line);
+    print_text(FixedString<400>::formatted(pattern, arguments...));
 }
 
 void print_location(std::string_view label, uint64_t address) {

@@ -12,6 +12,7 @@
 #include "arch/x86_64/cores.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/disks.h"
+#include "arch/x86_64/display.h"
 #include "arch/x86_64/exit.h"
 #include "arch/x86_64/fault.h"
 #include "arch/x86_64/fw_cfg.h"
@@ -34,7 +35,7 @@ constexpr std::string_view kModelModule = "model", kConfigModule = "bareflow.cfg
 
 constinit SerialLog serial_log;
 constinit TscClock tsc_clock;
-constinit SerialTerminal terminal;
+constinit ConsoleTerminal terminal;
 constinit Options options;
 constinit CpuFeatures features;
 /// Options keep views into these.
@@ -105,10 +106,10 @@ class Kernel final : public Platform {
 
 /// Says why the machine stops, where somebody will see it: on the log, and on the console unless a launcher reads it.
 [[noreturn]] void fail(const Error& error) {
-    if (!fw_cfg_present()) {
-        console_port().write("bareflow: ");
-        console_port().write(error.message);
-        console_port().write("\r\n");
+    for (const std::string_view part :
+         {std::string_view("bareflow: "), error.message.view(), std::string_view("\r\n")}) {
+        screen().write(part);
+        if (!fw_cfg_present()) console_port().write(part);
     }
     exit_machine(ExitStatus::kFailure, error.message);
 }
@@ -315,12 +316,15 @@ extern "C" [[noreturn]] void kernel_main(uint32_t magic, uint64_t information) {
     initialise_acpi(boot.rsdp);
     tsc_clock.calibrate();
     initialise_local_apic(tsc_clock);
+    initialise_screen(boot.framebuffer, heap(), tsc_clock, serial_log);
+    initialise_keyboard(serial_log);
 
     initialise_disks(tsc_clock, serial_log);
     BootDisk disk(heap(), serial_log);
     if (!disks().empty()) disk.find(disks(), seconds_since_1970());
     or_fail(read_options(boot, disk));
     set_exit_method(options.exit);
+    set_keyboard_layout(options.keyboard);
     terminal.set_interactive(!options.has_prompt);
     Kernel kernel(boot, disk);
     log_machine(kernel, boot);

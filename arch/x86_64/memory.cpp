@@ -173,13 +173,20 @@ uint32_t page_table_changes() { return tlb.changes(); }
 uint64_t low_page() { return low_page_; }
 
 Result<void> map_device(uint64_t physical, uint64_t size) { return map_missing(physical, size, kDevice); }
+Result<void> map_video(uint64_t physical, uint64_t size) {
+    constexpr uint64_t kIdentityLimit = uint64_t{1} << 47;  // canonical, lower half
+    if (!fits(physical, size, kIdentityLimit - kFrameSize))
+        return invalid("video memory at 0x{:x} lies beyond what can be mapped", physical);
+    const uint64_t start = page_floor(physical);
+    return address_space_->map(start, start, page_ceiling(physical + size) - start, kVideo);
+}
 Result<void> map_firmware(uint64_t physical, uint64_t size) { return map_missing(physical, size, kReadOnly); }
 
 Place memory_place_of(uint64_t address) {
     if (!paging_ready) return Place::kUnmapped;
     const std::optional<Mapping> mapping = address_space_->lookup(address);
     if (!mapping) return Place::kUnmapped;
-    return mapping->rights.uncached ? Place::kDevice : Place::kHeap;
+    return mapping->rights.uncached || mapping->rights.combining ? Place::kDevice : Place::kHeap;
 }
 
 }  // namespace bareflow

@@ -25,6 +25,9 @@ Heap& heap();
 
 /// Identity-maps registers of a device, uncached. Mapping the same page again is fine.
 Result<void> map_device(uint64_t physical, uint64_t size);
+/// Identity-maps video memory, write-combining (write-through without PAT). kInvalid: some of it is mapped already, or not
+/// within the lower half of the address space; such as RAM, which a firmware would then have given out twice.
+Result<void> map_video(uint64_t physical, uint64_t size);
 /// Identity-maps tables that the firmware left (ACPI), read-only, where they are not in mapped RAM already.
 Result<void> map_firmware(uint64_t physical, uint64_t size);
 

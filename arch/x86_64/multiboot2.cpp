@@ -1,5 +1,7 @@
 #include "arch/x86_64/multiboot2.h"
 
+#include <algorithm>
+
 #include "arch/base/text.h"
 
 namespace bareflow {
@@ -11,6 +13,7 @@ enum class TagType : uint32_t {
     kCommandLine = 1,
     kModule = 3,
     kMemoryMap = 6,
+    kFramebuffer = 8,
     kAcpiOld = 14,
     kAcpiNew = 15
 };
@@ -32,6 +35,15 @@ static_assert(sizeof(MemoryMapEntry) == 24);
 struct ModuleHeader {
     uint32_t start, end;
 };
+
+struct [[gnu::packed]] FramebufferHeader {
+    uint64_t address;
+    uint32_t pitch, width, height;
+    uint8_t bits, kind;
+    uint16_t reserved;
+    ColourField red, green, blue;  // of kind 1
+};
+static_assert(sizeof(FramebufferHeader) == 24 + 6);
 
 constexpr uint32_t kMemoryAvailable = 1;
 constexpr uint64_t kTagAlignment = 8;
@@ -67,6 +79,21 @@ void add_module(BootInformation& info, ByteSpan body) {
         return;
     info.modules[info.module_count++] = {trimmed(text_of(reader.take(reader.left()))),
                                          bytes_at(header.start, header.end - header.start)};
+}
+
+/// A tag that is too short, as that of a text mode may be, reads as zeroes where it ends.
+void add_framebuffer(BootInformation& info, ByteSpan body) {
+    FramebufferHeader header{};
+    __builtin_memcpy(&header, body.data(), std::min(body.size(), sizeof header));
+    info.framebuffer = {.address = header.address,
+                        .pitch = header.pitch,
+                        .width = header.width,
+                        .height = header.height,
+                        .bits_per_pixel = header.bits,
+                        .kind = static_cast<BootFramebuffer::Kind>(header.kind),
+                        .red = header.red,
+                        .green = header.green,
+                        .blue = header.blue};
 }
 
 }  // namespace
@@ -114,6 +141,9 @@ Result<BootInformation> parse_boot_information(uint32_t magic, uint64_t address)
                 break;
             case TagType::kMemoryMap:
                 add_memory_map(info, body);
+                break;
+            case TagType::kFramebuffer:
+                add_framebuffer(info, body);
                 break;
             case TagType::kAcpiOld:
                 if (info.rsdp.empty()) info.rsdp = body;

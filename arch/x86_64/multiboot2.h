@@ -7,6 +7,7 @@
 
 #include "arch/base/bytes.h"
 #include "arch/base/result.h"
+#include "arch/x86_64/framebuffer.h"
 #include "mm/frames.h"
 
 namespace bareflow {
@@ -29,6 +30,7 @@ struct BootInformation {
     uint64_t ram_bytes = 0;  ///< sum of usable
     BootModule modules[kMaxModules];
     size_t module_count = 0;
+    BootFramebuffer framebuffer;
 
     std::span<const MemoryRange> usable_ranges() const { return {usable, usable_count}; }
     std::span<const BootModule> module_list() const { return {modules, module_count}; }

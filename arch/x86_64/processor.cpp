@@ -10,6 +10,11 @@ namespace {
 constexpr uint64_t kXcr0Sse = 0x3, kXcr0Avx = 0x4, kXcr0Avx512 = 0xE0;
 constexpr uint32_t kCpuidXsaveLeaf = 0xD;
 
+// Page attribute table (Intel SDM 3A 11.12): a byte an entry, of which entry 1 becomes write-combining, for video memory
+// (mm/page_table.h). The others stay as from reset; nothing is mapped by entry 1 yet.
+constexpr int kCpuidPatBit = 16;  // leaf 1, EDX
+constexpr uint64_t kPatEntry1 = 0xFF00, kPatEntry1WriteCombining = 0x0100;
+
 /// What %fs points to: musl's libm reads a canary at offset 0x28, as the x86-64 ABI for TLS lays it out.
 struct ThreadBlock {
     uint64_t unused[5];
@@ -18,6 +23,11 @@ struct ThreadBlock {
 static_assert(offsetof(ThreadBlock, stack_canary) == 0x28);
 constinit ThreadBlock thread_block{{}, 0x5AFEC0DE'0BADF00D};  // only read: one for all cores
 constinit uint64_t enabled_state = 0;                         ///< XCR0; 0: there is none
+
+void set_page_attributes() {
+    if (!(cpu::cpuid(1, 0).edx >> kCpuidPatBit & 1)) return;
+    cpu::write_msr(cpu::kMsrPat, (cpu::read_msr(cpu::kMsrPat) & ~kPatEntry1) | kPatEntry1WriteCombining);
+}
 
 }  // namespace
 
@@ -44,6 +54,7 @@ CpuFeatures cpu_detect_features() {
     if (supported.nx) cpu::write_msr(cpu::kMsrEfer, cpu::read_msr(cpu::kMsrEfer) | cpu::kEferNoExecute);
     cpu::write_mxcsr(cpu::kMxcsr);
     cpu::write_msr(cpu::kMsrFsBase, address_of(&thread_block));
+    set_page_attributes();
     return cpu_detect_features(reader);
 }
 
@@ -51,6 +62,7 @@ void prepare_other_core() {
     if (enabled_state != 0) cpu::write_xcr0(enabled_state);
     cpu::write_mxcsr(cpu::kMxcsr);
     cpu::write_msr(cpu::kMsrFsBase, address_of(&thread_block));
+    set_page_attributes();
 }
 
 }  // namespace bareflow

@@ -187,6 +187,7 @@ Result<void> test_paging(Platform& platform) {
             .field("physical", FixedString<24>::formatted("0x{:x}", run.physical_start).view())
             .field("rights", static_cast<const char*>(rights))
             .field("uncached", run.rights.uncached)
+            .field("combining", run.rights.combining)
             .field("page", run.page_size == kFrameSize ? "4K"
                            : run.page_size == k2M      ? "2M"
                                                        : "1G");

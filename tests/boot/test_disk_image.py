@@ -389,7 +389,7 @@ def test_a_damaged_kernel_leads_to_the_full_one(machine, image, tmp_path, stage)
 
 MENU = [("native", ["stage=native", "native=trying"]), ("full", ["stage=native", "native=untried"]),
         ("full", ["stage=full", "native=untried"]), ("native", ["stage=native", "native=trying", "model=module"]),
-        ("full", ["stage=native", "native=untried"])]
+        ("full", ["stage=native", "native=untried"]), ("native", ["stage=native", "native=trying"])]
 
 
 @pytest.mark.parametrize("entry", range(len(MENU)))

@@ -22,6 +22,7 @@ WRONG_OPTIONS = {
     "assembler": (["--assembler", "nasm"], "asmjit tiny"),
     "cache-type": (["--cache-type", "q8_0"], "f32 f16"),
     "disk-bus": (["--disk-bus", "scsi"], "virtio virtio-legacy ahci"),
+    "display": (["--display", "curses"], "none gtk sdl vnc"),
     "boot": (["--boot", "floppy"], "iso disk"),
     "boot-without-disk": (["--boot", "disk"], "--disk IMG"),
     "boot-disk-with-kernel": (["--boot", "disk", "--disk", "x.img", "--kernel", "x.elf"], "its own kernel"),
@@ -46,7 +47,7 @@ def test_help_names_every_option_of_the_design(tmp_path):
     run = execute([str(LAUNCHER), "--help"], tmp_path / "log", 10)
     assert run.status == 0
     options = """-m -z -p -n --temp --top-k --top-p --min-p --repeat-penalty --seed -c --cache-type -t --isa --jit --assembler --numerics
-                 --disk --boot --disk-bus --ram --smp --firmware --accel --log --timeout""".split()
+                 --disk --boot --disk-bus --ram --smp --firmware --accel --display --log --timeout""".split()
     assert [name for name in options if f"  {name} ".encode() not in run.output] == []
 
 

@@ -73,6 +73,35 @@ TEST(Multiboot2, FindsMemoryModulesCommandLineAndRootPointer) {
     EXPECT_EQ(info.value().rsdp[8], 'n') << "the newer root pointer wins";
 }
 
+TEST(Multiboot2, ReadsTheFramebuffersTag) {
+    // As GRUB 2.06 leaves it on QEMU's std VGA (3.6.12).
+    const std::string tag(
+        "\0\0\0\xFD\0\0\0\0"  // address
+        "\0\x14\0\0\0\x05\0\0\x20\x03\0\0\x20\x01\0\0"
+        "\x10\x08\x08\x08\0\x08",
+        30);
+    Block block;
+    const auto info = block.memory(0x100000, 0x100000, 1).tag(8, tag).parse();
+    ASSERT_TRUE(info.ok());
+    const BootFramebuffer& screen = info.value().framebuffer;
+    EXPECT_EQ(screen.address, 0xFD000000u);
+    EXPECT_EQ(screen.pitch, 5120u);
+    EXPECT_EQ(screen.width, 1280u);
+    EXPECT_EQ(screen.height, 800u);
+    EXPECT_EQ(screen.bits_per_pixel, 32);
+    EXPECT_EQ(screen.kind, BootFramebuffer::kDirect);
+    EXPECT_EQ(screen.red.position, 16);
+    EXPECT_EQ(screen.green.position, 8);
+    EXPECT_EQ(screen.blue.bits, 8);
+
+    for (size_t size = 0; size < tag.size(); ++size) {
+        Block cut;
+        EXPECT_TRUE(cut.memory(0x100000, 0x100000, 1).tag(8, tag.substr(0, size)).parse().ok());
+    }
+    Block without;
+    EXPECT_EQ(without.memory(0x100000, 0x100000, 1).parse().value().framebuffer.kind, BootFramebuffer::kNone);
+}
+
 TEST(Multiboot2, RefusesAnotherLoadersMagic) {
     Block block;
     block.memory(0, 0x100000, 1);

@@ -139,6 +139,7 @@ TEST(Options, ValuesOutOfRangeNameTheOptionTheValueAndWhatIsAllowed) {
         {"numerics", "mul", "auto, fma or muladd"},
         {"weights", "cloud", "disk, stream or embedded"},
         {"exit", "now", "debug-exit, acpi or halt"},
+        {"keyboard", "fr", "us or de"},
         {"isa", "mmx", "avx512"},
         {"cache-type", "q8_0", "f32 or f16"},
         {"jit", "yes", "on or off"},

@@ -298,13 +298,16 @@ TEST(PageTable, PrintsOneReadableLineARun) {
     ASSERT_TRUE(machine.space.map(16 * kMiB, 16 * kMiB, k2M, kReadExecute).ok());
     ASSERT_TRUE(machine.space.map(k1G, k1G, k1G, kReadOnly).ok());
     ASSERT_TRUE(machine.space.map(0xFFFFFFFFFFFFF000, 0xFEE00000, k4K, kDevice).ok());
+    ASSERT_TRUE(machine.space.map(0xFFFFFFFFC0000000, 0xFD000000, k2M, kVideo).ok());
     std::string text;
     print_mappings(machine.space, [&](std::string_view line) { text += line; });
-    EXPECT_EQ(text,
-              "0000000000001000-00000000001fffff        2044 KiB  rw-  4K  -> 0000000000001000\n"
-              "0000000001000000-00000000011fffff        2048 KiB  r-x  2M  -> 0000000001000000\n"
-              "0000000040000000-000000007fffffff     1048576 KiB  r--  1G  -> 0000000040000000\n"
-              "fffffffffffff000-ffffffffffffffff           4 KiB  rw-  4K  -> 00000000fee00000 uncached\n");
+    EXPECT_EQ(
+        text,
+        "0000000000001000-00000000001fffff        2044 KiB  rw-  4K  -> 0000000000001000\n"
+        "0000000001000000-00000000011fffff        2048 KiB  r-x  2M  -> 0000000001000000\n"
+        "0000000040000000-000000007fffffff     1048576 KiB  r--  1G  -> 0000000040000000\n"
+        "ffffffffc0000000-ffffffffc01fffff        2048 KiB  rw-  2M  -> 00000000fd000000 write-combining\n"
+        "fffffffffffff000-ffffffffffffffff           4 KiB  rw-  4K  -> 00000000fee00000 uncached\n");
 }
 
 /// What should be mapped, as pieces by start address: the slow and obvious way.
@@ -381,7 +384,7 @@ void random_changes_against_a_shadow(bool nx, bool page_1g, uint64_t seed) {
     Shadow shadow;
     const uint64_t windows[] = {0, 510 * k1G, 0x00007FFF00000000, kUpperHalf, 0xFFFFFFFF00000000};
     constexpr uint64_t kWindow = 4 * k1G;
-    const Rights all_rights[] = {kReadOnly, kReadWrite, kReadExecute, kDevice, {true, true}};
+    const Rights all_rights[] = {kReadOnly, kReadWrite, kReadExecute, kDevice, kVideo, {true, true}};
     Runs runs;
     int changed = 0, refused = 0, exhausted = 0;
     for (int step = 0; step < 1500; ++step) {
@@ -403,7 +406,7 @@ void random_changes_against_a_shadow(bool nx, bool page_1g, uint64_t seed) {
         const uint64_t what = below(3);
         const bool allowed = what == 0 ? shadow.none_mapped(start, size) : shadow.all_mapped(start, size);
         Result<void> result;
-        const Rights seen{rights.write, rights.execute || !nx, rights.uncached};
+        const Rights seen{rights.write, rights.execute || !nx, rights.uncached, rights.combining};
         if (what == 0) {
             const uint64_t physical = below(2) == 0 ? start % kWindow : below(64) * unit + below(2) * k2M;
             if (size / k4K > 4096 && (start ^ physical) % k2M != 0)

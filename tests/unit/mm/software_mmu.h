@@ -45,8 +45,12 @@ class SoftwareMmu final : public TlbFlusher {
             if (shift == 12 && (entry & kPs) != 0) throw std::runtime_error("PAT set in a PTE");
             if ((address_bits & (size - 1)) != 0) throw std::runtime_error("reserved bits of a large page");
             const bool uncached = (entry & (kPcd | kPwt)) == (kPcd | kPwt);
-            return Mapping{
-                address & ~(size - 1), address_bits, size, {writable != 0, no_execute == 0, uncached}, size};
+            const bool combining = (entry & (kPcd | kPwt)) == kPwt;
+            return Mapping{address & ~(size - 1),
+                           address_bits,
+                           size,
+                           {writable != 0, no_execute == 0, uncached, combining},
+                           size};
         }
     }
 
