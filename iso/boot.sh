@@ -224,7 +224,7 @@ import_model() {
     [[ -x $importer ]] || fail "$model is no .wllm, and $importer, which would convert it, is not built: run \`make\`"
     if [[ -d $model ]]; then
         # A Hugging Face folder: the files that the importer may read.
-        while IFS= read -r candidate; do inputs+=("$candidate"); done < <(find "$model/" -maxdepth 1 \( -name '*.json' \
+        while IFS= read -r candidate; do inputs+=("$candidate"); done < <(find "${model%/}/" -maxdepth 1 \( -name '*.json' \
             -o -name '*.safetensors' -o -name tokenizer.model -o -name '*.jinja' \) | sort)
     else
         inputs=("$model")

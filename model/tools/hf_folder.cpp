@@ -79,6 +79,8 @@ Result<void> HfModel::read_vocabulary(HfTokenizerConfig& config) {
             const JsonDocument added = TRY(JsonDocument::read(in(folder_, file), kMostTokenizerConfigBytes));
             config.added = TRY(parse_added_tokens(added.root()));
         }
+        // Tokens without an embedding (a padding token that was never trained, mostly) cannot come to the model.
+        std::erase_if(config.added, [&](const AddedToken& token) { return token.id >= config_.vocab_size; });
         TRY(add_tokens(tokenizer_.vocabulary, config.added, std::string(file)));
     }
     const size_t pieces = tokenizer_.vocabulary.pieces.size();

@@ -75,7 +75,8 @@ void declare(CLI::App& app, Arguments& arguments) {
 }
 
 int report(const Error& error) {
-    std::cerr << "bareflow-import: " << error.message.view() << '\n';
+    // A message may have names in it that somebody else wrote.
+    std::cerr << "bareflow-import: " << printable(std::string(error.message.view())) << '\n';
     return kFailed;
 }
 

@@ -217,6 +217,15 @@ TEST_F(HfImport, CarriesChatTemplateSpecialTokensAndSamplingDefaults) {
     EXPECT_THAT(import(), HasSubstr("added_tokens.json: added token 287 leaves a gap"));
 }
 
+TEST_F(HfImport, LeavesOutAddedTokensThatHaveNoEmbedding) {
+    ModelConfig config = config_of_300();
+    config.vocab_size = 285;
+    write_model(MadeUpModel(config));
+    write("tokenizer_config.json", R"({"added_tokens_decoder":{"285":{"content":"<pad>","special":true}}})");
+    ASSERT_EQ(import(), "");
+    EXPECT_EQ(open_hf_folder(folder / "", true).value()->vocabulary()->pieces.size(), 285u);
+}
+
 TEST_F(HfImport, FindsSpecialTokensByNameWhereNoIdIsSaid) {
     const MadeUpModel model(config_of_300());
     write_model(model);
