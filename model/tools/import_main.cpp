@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "arch/base/version.h"
+#include "model/tools/files.h"
 #include "model/tools/import.h"
 #include "model/tools/inspect.h"
 #include "model/tools/inspect_hf.h"
