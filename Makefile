@@ -13,14 +13,15 @@ JOBS := $(shell nproc)
 
 # ---------------------------------------------------------------- packages: named here and nowhere else
 # What building and running needs, and what tests and checks need beside it (Debian 12).
-RUN_PACKAGES := g++ binutils xz-utils musl-dev libcli11-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
+RUN_PACKAGES := g++ binutils xz-utils musl-dev libcli11-dev nlohmann-json3-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
 	grub-efi-amd64-bin xorriso mtools dosfstools console-setup-linux
 TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
 CONVERGE_PACKAGES := python3-matplotlib
 CHECK_PACKAGES := clang-format-14 shellcheck
-# Oracles of the assemblers, and what the fuzzers are built with.
+# Oracles of the assemblers and the tokenizer, and what the fuzzers are built with.
 ORACLE_PACKAGES := libxbyak-dev libzydis-dev
 EMIT_PACKAGES := $(ORACLE_PACKAGES)
+TOKENIZER_PACKAGES := libsentencepiece-dev
 FUZZ_PACKAGES := clang-19 libclang-rt-19-dev llvm-19-dev
 
 # ---------------------------------------------------------------- compilers and flags
@@ -293,7 +294,7 @@ TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) 
 # Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
 test: deps-test
 	$(Q)rm -rf $(RESULTS); mkdir -p $(RESULTS)
-	$(Q)$(MAKE) -j$(JOBS) iso host $(TEST_PROGRAMS) $(BUILD)/host/oracle-tests
+	$(Q)$(MAKE) -j$(JOBS) iso host $(TEST_PROGRAMS) $(BUILD)/host/oracle-tests $(BUILD)/host/tokenizer-oracle
 	$(Q)failed=; for stage in unit unit-san oracle-tests emit-tests boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
 	tests/summary.sh $(RESULTS) || failed="$$failed summary"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
@@ -340,7 +341,7 @@ deps: deps-run deps-test deps-converge deps-check deps-fuzz deps-bench deps-peer
 deps-run:
 	$(call install,$(RUN_PACKAGES))
 deps-test:
-	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES) $(ORACLE_PACKAGES))
+	$(call install,$(RUN_PACKAGES) $(TEST_PACKAGES) $(ORACLE_PACKAGES) $(TOKENIZER_PACKAGES))
 deps-check:
 	$(call install,$(CHECK_PACKAGES))
 deps-converge: deps-run
@@ -370,8 +371,8 @@ help:
 	@echo 'make unit         host unit tests only; UNIT=mm for one room'
 	@echo 'make unit-san     the same under AddressSanitizer and UBSan'
 	@echo 'make boot-tests   the QEMU tests only'
-	@echo 'make oracle-tests instructions and routines against asmjit, xbyak, Zydis and an interpreter'
-	@echo 'make fuzz         libFuzzer on assemblers, routines, disks and snapshots; FUZZ_SECONDS=60 (make deps-fuzz first)'
+	@echo 'make oracle-tests instructions and routines against asmjit, xbyak, Zydis and an interpreter; the tokenizer against SentencePiece'
+	@echo 'make fuzz         libFuzzer on assemblers, routines, disks, snapshots and files of models; FUZZ_SECONDS=60 (make deps-fuzz first)'
 	@echo 'make converge     boots again and again from one disk, and plots how it converges; BOOTS=1000'
 	@echo 'make check        format, layering, shell scripts'
 	@echo 'make bench        boot time, and bareflow-bench: routines beside limits, hand-written code, other libraries'

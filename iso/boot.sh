@@ -50,8 +50,9 @@ The text
   -c N                   context length; 0: the model's (default: 0)
   --cache-type f32|f16   how keys and values are kept; f16 takes half the memory (default: f32)
 The model
-  -m FILE                .wllm, or a llama2.c .bin, which is converted first (default: the embedded one)
-  -z FILE                its tokenizer (default: NAME.tokenizer.bin, or the one beside it that fits)
+  -m FILE                .wllm, or what is converted first: a llama2.c .bin or a Hugging Face folder (default: the embedded
+                         one)
+  -z FILE                its tokenizer (default: its own; NAME.tokenizer.bin, or the one beside it that fits)
 The path
   -t N                   cores that compute; 0: all that --smp gives (default: 0)
   --isa NAME             auto, scalar, sse2, ssse3, avx2 or avx512: instructions to use (default: auto)
@@ -226,12 +227,19 @@ is_wllm() { [[ $(head -c 4 -- "$1" | od -An -tx1 | tr -d ' \n') == "$wllm_magic"
 
 # Turns $model into a .wllm file, which it then names.
 import_model() {
-    local importer=$build/host/bareflow-import arguments=("$model") inputs=("$model") imported candidate
+    local importer=$build/host/bareflow-import arguments=("$model") inputs=() imported candidate
     [[ -x $importer ]] || fail "$model is no .wllm, and $importer, which would convert it, is not built: run \`make\`"
+    if [[ -d $model ]]; then
+        # A Hugging Face folder: the files that the importer may read.
+        while IFS= read -r candidate; do inputs+=("$candidate"); done < <(find "${model%/}/" -maxdepth 1 \( -name '*.json' \
+            -o -name '*.safetensors' -o -name tokenizer.model -o -name '*.jinja' \) | sort)
+    else
+        inputs=("$model")
+    fi
     if [[ -n $tokenizer ]]; then
         arguments+=(-z "$tokenizer")
         inputs+=("$tokenizer")
-    else
+    elif [[ ! -d $model ]]; then
         # The importer may choose any small .bin beside the model: they belong to what the result is known by.
         while IFS= read -r candidate; do inputs+=("$candidate"); done < <(find "$(dirname "$model")" -maxdepth 1 \
             -name '*.bin' -size "-${max_tokenizer_kib}k" ! -samefile "$model" | sort)

@@ -16,6 +16,7 @@ struct ModelConfig {
     uint32_t num_layers = 0, hidden_size = 0, intermediate_size = 0, vocab_size = 0;
     uint32_t num_heads = 0, num_kv_heads = 0, head_size = 0, context_length = 0;
     float rope_theta = 0, norm_eps = 0;
+    float rope_scaling = 0;  ///< linear: positions are divided by it; 0: they are not
     bool tied_embedding = false;
     uint32_t bos_id = 0, eos_id = 0, unk_id = 0;
 

@@ -11,7 +11,7 @@
 
 namespace bareflow {
 
-/// The last part of `path`, which errors and provenance name.
+/// The last part of `path`, a folder's too, which errors and provenance name.
 std::string base_name(const std::string& path);
 /// `text` fit for a `key=value` line of UTF-8: what cannot stand there becomes '?'.
 std::string printable(std::string text);

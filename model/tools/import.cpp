@@ -7,11 +7,13 @@
 #include "arch/base/version.h"
 #include "model/tokenizer_section.h"
 #include "model/tools/files.h"
+#include "model/tools/hf_folder.h"
 #include "model/tools/known_shapes.h"
 #include "model/tools/llama2c.h"
 #include "model/tools/llama2c_tokenizer.h"
 #include "model/tools/std_allocator.h"
 #include "model/tools/synthetic.h"
+#include "model/tools/tokenizer_file.h"
 #include "model/tools/wllm_writer.h"
 #include "model/wllm.h"
 
@@ -39,11 +41,7 @@ Result<std::unique_ptr<ModelSource>> open_model(const ImportRequest& request) {
     const std::string& path = request.model;
     std::error_code ignored;
     const std::string name = base_name(path);
-    if (std::filesystem::is_directory(path, ignored)) {
-        return Error::make(ErrorCode::kUnsupported,
-                           "{}: a folder (Hugging Face) cannot be imported yet; give a llama2.c .bin",
-                           std::string_view(path));
-    }
+    if (std::filesystem::is_directory(path, ignored)) return open_hf_folder(path, request.tokenizer.empty());
     const uint32_t magic = TRY(magic_of(path));
     if (magic == kGgufMagic) {
         return Error::make(ErrorCode::kUnsupported, "{}: GGUF cannot be imported yet; give a llama2.c .bin",
@@ -62,12 +60,18 @@ Result<void> read_back(int fd, ImportSummary& summary) {
     summary.weight_bytes = weights.weight_bytes;
     summary.file_size = weights.file_size;
     summary.hash = weights.hash;
-    return {};
+    if (weights.config == summary.config) return {};
+    return Error::make(ErrorCode::kUnsupported,
+                       "a .wllm cannot say all of the model's configuration; it was not made");
 }
 
 }  // namespace
 
-Result<bool> is_wllm(const std::string& path) { return TRY(magic_of(path)) == wllm::kMagic; }
+Result<bool> is_wllm(const std::string& path) {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path, ignored)) return false;
+    return TRY(magic_of(path)) == wllm::kMagic;
+}
 
 Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
     if (request.layout == Layout::kRowMajor && request.types.any_quantised())
@@ -84,7 +88,8 @@ Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
                                      ? TRY(find_llama2c_tokenizer(request.model, config.vocab_size))
                                      : request.tokenizer;
         const InputFile file = TRY(InputFile::open(path));
-        from_file = TRY(read_llama2c_tokenizer(file));
+        TokenizerFile read = TRY(read_tokenizer_file(path));
+        from_file = std::move(read.vocabulary);
         vocabulary = &from_file;
         summary.tokenizer = file.name();
         const auto crc = FixedString<8>::formatted("{:08x}", TRY(file.checksum()));

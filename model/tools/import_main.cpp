@@ -6,8 +6,10 @@
 #include <iostream>
 
 #include "arch/base/version.h"
+#include "model/tools/files.h"
 #include "model/tools/import.h"
 #include "model/tools/inspect.h"
+#include "model/tools/inspect_hf.h"
 #include "model/tools/known_shapes.h"
 
 namespace bareflow {
@@ -31,10 +33,12 @@ std::vector<std::string> names_of_shapes() {
 
 void declare(CLI::App& app, Arguments& arguments) {
     app.set_version_flag("--version", "bareflow-import " + std::string(kVersion));
-    auto* model = app.add_option("MODEL", arguments.request.model, "llama2.c .bin, version 0, 1 or 2");
+    auto* model = app.add_option("MODEL", arguments.request.model,
+                                 "llama2.c .bin, version 0, 1 or 2, or a Hugging Face folder");
     auto* tokenizer =
         app.add_option("-z,--tokenizer", arguments.request.tokenizer,
-                       "its tokenizer.bin; default: NAME.tokenizer.bin, else the one beside it that fits");
+                       "its tokenizer, a .model, tokenizer.json or tokenizer.bin; default: its own, "
+                       "NAME.tokenizer.bin, else the one beside it that fits");
     auto* output =
         app.add_option("-o,--output", arguments.output, "the .wllm to write; replaced if it is there");
     app.add_option(
@@ -53,7 +57,8 @@ void declare(CLI::App& app, Arguments& arguments) {
                    "name of the chat template; default: the model's own, else plain")
         ->option_text("NAME");
     auto* inspect =
-        app.add_option("--inspect", arguments.inspect, "check this .wllm and print what it holds");
+        app.add_option("--inspect", arguments.inspect,
+                       "print what is in a .wllm, Hugging Face folder, .safetensors, .model or .json");
     auto* synthetic = app.add_option("--synthetic", arguments.request.synthetic,
                                      "no model, but weights of this shape from a seed: " +
                                          CLI::detail::join(names_of_shapes(), ", "))
@@ -66,12 +71,13 @@ void declare(CLI::App& app, Arguments& arguments) {
     synthetic->excludes(inspect);
     model->excludes(inspect)->option_text(" ");
     output->excludes(inspect)->option_text("OUT.wllm");
-    inspect->option_text("FILE.wllm");
+    inspect->option_text("FILE");
     tokenizer->option_text("FILE");
 }
 
 int report(const Error& error) {
-    std::cerr << "bareflow-import: " << error.message.view() << '\n';
+    // A message may have names in it that somebody else wrote.
+    std::cerr << "bareflow-import: " << printable(std::string(error.message.view())) << '\n';
     return kFailed;
 }
 
@@ -135,7 +141,7 @@ Result<ImportSummary> import_with_progress(ImportRequest request, const std::str
 }
 
 int run(int argc, char** argv) {
-    CLI::App app("Makes a .wllm, which BareFlow runs, from a llama2.c model.", "bareflow-import");
+    CLI::App app("Makes a .wllm, which BareFlow runs, from a model in another format.", "bareflow-import");
     Arguments arguments;
     declare(app, arguments);
     try {
@@ -154,7 +160,9 @@ int run(int argc, char** argv) {
     }
     arguments.request.layout = arguments.layout == "rows" ? Layout::kRowMajor : Layout::kPanels16;
     if (!arguments.inspect.empty()) {
-        const auto shown = inspect_wllm(arguments.inspect, std::cout);
+        const auto shown = is_hugging_face(arguments.inspect)
+                               ? inspect_hugging_face(arguments.inspect, std::cout)
+                               : inspect_wllm(arguments.inspect, std::cout);
         return shown.ok() ? kOk : report(shown.error());
     }
     const auto summary = import_with_progress(arguments.request, arguments.output);

@@ -39,6 +39,9 @@ class ModelSource {
     virtual const Vocabulary* vocabulary() const { return nullptr; }
     /// The chat template's name or text; empty if the format says nothing.
     virtual std::string_view chat_template() const { return {}; }
+    /// How the model's makers sample from it, as `key=value` lines with the options' names: temp, top-k, top-p, min-p,
+    /// repeat-penalty. Empty if the format says nothing.
+    virtual std::string_view sampling_defaults() const { return {}; }
     /// `key=value` lines about where the model comes from.
     virtual Result<std::string> provenance() const = 0;
 };

@@ -27,6 +27,14 @@ Result<MappedFile> open_model(const std::string& path, const std::string& tokeni
     ImportRequest request;
     request.model = path;
     request.tokenizer = tokenizer;
+    int last_percent = -1;
+    const auto say_percent = [&](uint64_t done, uint64_t total) {
+        const int percent = static_cast<int>(done * 100 / total);
+        if (percent == last_percent) return;
+        last_percent = percent;
+        std::fprintf(stderr, "bareflow: importing %s, %d%% \r", base_name(path).c_str(), percent);
+    };
+    if (show_progress) request.progress = say_percent;
     Result<ImportSummary> imported = import_model(request, memory.get());
     if (show_progress) std::fprintf(stderr, "\x1b[K");
     if (!imported.ok()) return imported.error();

@@ -8,7 +8,7 @@
 
 namespace bareflow {
 
-/// Maps a .wllm read-only; any other file is imported into memory first. `tokenizer` as ImportRequest has it; a .wllm
+/// Maps a .wllm read-only; any other file or folder is imported into memory first. `tokenizer` as ImportRequest has it; a .wllm
 /// carries its own, so one given beside it is an error. `show_progress`: says on standard error that it imports.
 Result<MappedFile> open_model(const std::string& path, const std::string& tokenizer, bool show_progress);
 

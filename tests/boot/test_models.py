@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+import hugging_face
 from harness import BUILD, HOST, ROOT, execute
 
 PROMPT = ["-p", "Once upon a time", "-n", "20", "--temp", "0"]
@@ -46,6 +47,23 @@ def test_a_model_file_on_the_iso_travels_as_a_module(host, wllm, tmp_path):
     assert run.status == 33
     assert run.record("model")["source"] == "module"
     assert run.output.partition(b"\x02BAREFLOW\x02\n")[2] == host.run("-m", wllm, *PROMPT).output
+
+
+def test_a_hugging_face_folder_is_converted_once_and_writes_the_same(machine, host, tmp_path):
+    folder = hugging_face.write_default_model(tmp_path / "stories")
+    first = machine.boot("-m", folder, *PROMPT)
+    second = machine.boot("-m", f"{folder}/", *PROMPT)
+    assert (first.status, second.status) == (0, 0)
+    assert "converting" in first.errors and "converting" not in second.errors
+    hosted = host.run("-m", folder, *PROMPT)
+    assert hosted.status == 0
+    assert first.output == second.output == hosted.output
+    assert hosted.output == host.run("-m", ROOT / "model" / "bareflow-stories.bin", *PROMPT).output
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"silu"', '"gelu"'))
+    refused = machine.boot("-m", folder, *PROMPT)
+    assert refused.status == 1
+    assert 'config.json: hidden_act is "gelu"' in refused.errors
 
 
 def test_a_llama2c_file_is_converted_once(machine, host):

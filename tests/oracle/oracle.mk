@@ -18,10 +18,18 @@ oracle_objects = $(foreach kind,host san fuzz,$(1:%=$(BUILD)/$(kind)/tests/oracl
 $(call oracle_objects,assemble_xbyak emit_xbyak): EXTRA_FLAGS := -O1 -g0 -fno-sanitize=all
 $(call oracle_objects,assemble_asmjit assemble_planted emit_asmjit planted_routines): EXTRA_FLAGS := -g0 -fno-sanitize=all
 
-.PHONY: oracle-tests oracle-tests-san
-oracle-tests: $(BUILD)/host/oracle-tests
+.PHONY: oracle-tests oracle-tests-san tokenizer-oracle
+oracle-tests: $(BUILD)/host/oracle-tests tokenizer-oracle
 	$(Q)mkdir -p $(RESULTS)
 	$(Q)$< --gtest_brief=1 --gtest_output=json:$(RESULTS)/oracle-tests.json
+# The tokenizer beside SentencePiece (libsentencepiece-dev).
+tokenizer-oracle: $(BUILD)/host/tokenizer-oracle
+	$(Q)mkdir -p $(RESULTS)
+	$(Q)$< --gtest_brief=1 --gtest_output=json:$(RESULTS)/tokenizer-oracle.json
+$(BUILD)/host/tokenizer-oracle: $(patsubst %.cpp,$(BUILD)/host/%.o,$(wildcard tests/oracle/tokenizer/*.cpp)) $(TOOL_OBJECTS) \
+		$(PORTABLE_OBJECTS) $(HOST_OBJECTS) $(call stage_object,full)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(HOST_LINK) $^ -lsentencepiece -lgtest_main -lgtest -lpthread -o $@
 oracle-tests-san: $(BUILD)/san/oracle-tests
 	$(Q)$< --gtest_brief=1
 $(BUILD)/host/oracle-tests: $(ORACLE_OBJECTS) $(ASMJIT_LIBRARY)

@@ -9,6 +9,7 @@
 #include "arch/base/float16.h"
 #include "model/tools/inspect.h"
 #include "model/tools/llama2c_tokenizer.h"
+#include "model/tools/quantise.h"
 #include "tests/unit/model/test_models.h"
 
 namespace bareflow {
@@ -210,6 +211,35 @@ TEST_F(Import, DequantisesVersion2ByItsOwnGroupSize) {
     }
 }
 
+/// The dequantised weights are quantised anew, by their own largest value: where each group has one of 127, as export.py
+/// leaves them, that gives back what was there.
+TEST_F(Import, KeepsVersion2sWholeNumbersAsQ8_0WhereItsGroupsAre32) {
+    ModelConfig config = llama2c_config();
+    config.head_size = 8;
+    config.hidden_size = 32;
+    Bytes model = Llama2cFile(config).v2(32);
+    const size_t norms = (2 * config.num_layers + 1) * config.hidden_size * sizeof(float);
+    const size_t embedding = config.vocab_size * (config.hidden_size + sizeof(float));
+    const size_t query = 256 + norms + embedding;  // of layer 0
+    for (size_t row = 0; row < config.query_size(); ++row) model[query + row * kGroup] = 127;
+    folder.write("m.bin", model);
+    ASSERT_EQ(
+        import({.model = {}, .tokenizer = {}, .chat_template = {}, .types = {.all = ElementType::kQ8_0}}),
+        "");
+    Image image = output();
+    const wllm::TensorEntry& stored = image.tensor(2);
+    ASSERT_EQ(stored.kind, TensorKind::kQuery);
+    ASSERT_EQ(stored.type, ElementType::kQ8_0);
+    for (uint32_t n = 0; n < stored.rows; ++n) {
+        for (uint32_t k = 0; k < stored.columns; ++k) {
+            const auto q = static_cast<int8_t>(model[query + n * stored.columns + k]);
+            const float scale = Llama2cFile::scale({TensorKind::kQuery, 0}, n);  // exact in f16
+            ASSERT_EQ(dequantised(stored.type, image.data() + stored.offset, stored.columns, n, k), q * scale)
+                << n << ' ' << k;
+        }
+    }
+}
+
 TEST_F(Import, ReadsTensorsThatTakeSeveralSteps) {
     ModelConfig config = llama2c_config();
     config.vocab_size = 5003;  // more values than are in memory at once
@@ -395,7 +425,7 @@ TEST_F(Import, SaysWhatAForeignFileIs) {
     EXPECT_THAT(import({.model = folder / "none.bin", .tokenizer = {}, .chat_template = {}}),
                 HasSubstr("cannot be opened: No such file"));
     EXPECT_THAT(import({.model = folder / "", .tokenizer = {}, .chat_template = {}}),
-                HasSubstr("Hugging Face"));
+                HasSubstr("holds no config.json: it is no Hugging Face model"));
     EXPECT_THAT(import_bytes({'G', 'G', 'U', 'F', 3, 0, 0, 0}), HasSubstr("GGUF cannot be imported yet"));
     EXPECT_THAT(import_bytes({}), HasSubstr("too few"));
     const Image wllm = small_image();
