@@ -16,6 +16,7 @@ struct ModelConfig {
     uint32_t num_layers = 0, hidden_size = 0, intermediate_size = 0, vocab_size = 0;
     uint32_t num_heads = 0, num_kv_heads = 0, head_size = 0, context_length = 0;
     float rope_theta = 0, norm_eps = 0;
+    float rope_scaling = 0;  ///< linear scaling: positions are divided by it; 0: none
     bool tied_embedding = false;
     uint32_t bos_id = 0, eos_id = 0, unk_id = 0;
 
@@ -40,7 +41,10 @@ struct Weights {
     ByteSpan tokenizer;                 ///< the checked tokenizer section, for Tokenizer::make
     std::string_view chat_template;     ///< "plain" if the file says nothing
     std::string_view provenance;        ///< key=value lines
-    uint64_t weight_bytes = 0;          ///< sum of the tensors' sizes
+    /// Key=value lines of options that the model's makers recommend ("temp=0.6"), named as on the command line; may be
+    /// empty. Not checked beyond being UTF-8.
+    std::string_view defaults;
+    uint64_t weight_bytes = 0;  ///< sum of the tensors' sizes
     uint64_t file_size = 0;
     uint32_t hash = 0;  ///< the header's CRC-32C, which stands for every byte of the file
 };
