@@ -356,7 +356,7 @@ help:
 	@echo 'make unit-san     the same under AddressSanitizer and UBSan'
 	@echo 'make boot-tests   the QEMU tests only'
 	@echo 'make oracle-tests instructions and routines against asmjit, xbyak, Zydis and an interpreter'
-	@echo 'make fuzz         libFuzzer on assemblers, routines, disks and snapshots; FUZZ_SECONDS=60 (make deps-fuzz first)'
+	@echo 'make fuzz         libFuzzer on assemblers, routines, disks, snapshots, models; FUZZ_SECONDS=60 (make deps-fuzz first)'
 	@echo 'make converge     boots again and again from one disk, and plots how it converges; BOOTS=1000'
 	@echo 'make check        format, layering, shell scripts'
 	@echo 'make bench        boot time, and bareflow-bench: routines beside limits, hand-written code, other libraries'
@@ -371,6 +371,6 @@ clean:
 	rm -rf $(BUILD)
 
 # bareflow-emit; the emitter's assemblers and routines against oracles; fuzzers; bareflow-bench.
-include emitter/asmjit.mk emitter/tools/emit.mk tests/oracle/oracle.mk tests/fuzz/fuzz.mk tests/gguf/gguf.mk tests/bench/bench.mk
+include emitter/asmjit.mk emitter/tools/emit.mk tests/oracle/oracle.mk tests/gguf/gguf.mk tests/fuzz/fuzz.mk tests/bench/bench.mk
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -16,14 +16,24 @@ FUZZ_LIBRARIES = $(ORACLE_LIBRARIES) -L/usr/lib/llvm-$(FUZZ_LLVM)/lib -lLLVM-$(F
 FUZZ_DISK_TARGETS := fuzz_fat16 fuzz_snapshot fuzz_grub_environment
 FUZZ_DISK_SOURCES := $(wildcard persist/*.cpp arch/base/*.cpp) arch/host/panic.cpp \
 	emitter/routine_emitter.cpp emitter/tiny_maker.cpp emitter/tiny_assembler.cpp
-FUZZ_ALL := $(FUZZ_TARGETS) $(FUZZ_DISK_TARGETS)
+# What reads models.
+FUZZ_MODEL_TARGETS := fuzz_gguf
+FUZZ_MODEL_SOURCES := $(wildcard arch/base/*.cpp) arch/host/panic.cpp model/weights.cpp model/tokenizer_section.cpp \
+	$(filter-out %_main.cpp %/perplexity.cpp,$(wildcard model/tools/*.cpp))
+FUZZ_ALL := $(FUZZ_TARGETS) $(FUZZ_DISK_TARGETS) $(FUZZ_MODEL_TARGETS)
+# Bytes of an input, and what makes the first ones.
+FUZZ_BYTES := 512
+fuzz-fuzz_gguf: FUZZ_BYTES := 12288
+fuzz-fuzz_gguf: FUZZ_SEEDS = $(MAKE_GGUF) --corpus $(BUILD)/fuzz/corpus/fuzz_gguf
+fuzz-fuzz_gguf: $(MAKE_GGUF)
 
 .PHONY: fuzz
 fuzz: $(FUZZ_ALL:%=fuzz-%)
 .PHONY: $(FUZZ_ALL:%=fuzz-%)
 $(FUZZ_ALL:%=fuzz-%): fuzz-%: $(BUILD)/fuzz/%
 	@mkdir -p $(BUILD)/fuzz/corpus/$*
-	$< -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -max_len=512 -len_control=0 -print_final_stats=1 \
+	$(Q)$(FUZZ_SEEDS)
+	$< -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -max_len=$(FUZZ_BYTES) -len_control=0 -print_final_stats=1 \
 		-verbosity=0 -print_funcs=0 -artifact_prefix=$(BUILD)/fuzz/$*- $(BUILD)/fuzz/corpus/$*
 
 $(BUILD)/fuzz/tests/fuzz/llvm_decoder.o: EXTRA_FLAGS := -isystem /usr/lib/llvm-$(FUZZ_LLVM)/include
@@ -34,4 +44,7 @@ $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o
 	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined,fuzzer $(filter %.o,$(filter-out $(BUILD)/libm.o,$^)) $(FUZZ_LIBRARIES) -o $@
 $(FUZZ_DISK_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o \
 		$(FUZZ_DISK_SOURCES:%.cpp=$(BUILD)/fuzz/%.o) $(BUILD)/libm.o
+	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined,fuzzer $^ -o $@
+$(FUZZ_MODEL_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o \
+		$(FUZZ_MODEL_SOURCES:%.cpp=$(BUILD)/fuzz/%.o) $(BUILD)/libm.o
 	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined,fuzzer $^ -o $@

@@ -21,7 +21,7 @@ namespace bareflow {
 namespace {
 
 struct Arguments {
-    std::string output, model = "model/bareflow-stories.bin", synthetic, type = "f32", logits;
+    std::string output, model = "model/bareflow-stories.bin", synthetic, type = "f32", logits, corpus;
     bool doubled = false, embedding_only = false;
     uint32_t version = 3;
 };
@@ -79,6 +79,29 @@ void print_logits(const std::string& path) {
     }
 }
 
+/// A small file of each type, and of each version, for a fuzzer to begin with.
+void write_corpus(const std::string& folder) {
+    // K-quants want 256 columns; with so few rows, and F32 where columns are fewer, a file has less than ten kilobytes.
+    ModelConfig config = must(shape_named("stories260k"));
+    config.num_layers = config.intermediate_size = config.num_heads = config.num_kv_heads = 1;
+    config.head_size = 2;
+    config.vocab_size = 5;
+    for (const gguf::BlockShape& shape : gguf::kBlockShapes) {
+        config.hidden_size = std::max(32u, shape.values);
+        const auto model = make_synthetic("a corpus", config, 0);
+        for (const uint32_t version : {1u, 3u}) {
+            const auto type_of = [&](TensorName name) {
+                const bool fits = shape_of(config, name.kind).columns % shape.values == 0;
+                return fits && shape.bytes != 4 ? shape.type : gguf::TensorType::kF32;
+            };
+            std::ofstream out(folder + "/seed-" + std::string(shape.name) + "-v" + std::to_string(version),
+                              std::ios::binary);
+            gguf::write_model(*model, *model->vocabulary(), {.type_of = type_of, .version = version}, out);
+            if (!out.flush()) throw std::runtime_error(folder + " cannot be written to");
+        }
+    }
+}
+
 int run(int argc, char** argv) {
     Arguments arguments;
     CLI::App app("Writes a model as GGUF, for tests.", "make-gguf");
@@ -92,9 +115,14 @@ int run(int argc, char** argv) {
     app.add_option("--logits", arguments.logits,
                    "no writing: the logits of this model after each token of stdin")
         ->excludes(output);
+    app.add_option("--corpus", arguments.corpus, "instead: small files of every type, into this folder");
     CLI11_PARSE(app, argc, argv);
     std::cout.precision(9);
-    arguments.logits.empty() ? write(arguments) : print_logits(arguments.logits);
+    if (!arguments.corpus.empty()) {
+        write_corpus(arguments.corpus);
+    } else {
+        arguments.logits.empty() ? write(arguments) : print_logits(arguments.logits);
+    }
     return std::cout.flush() ? 0 : 1;
 }
 
