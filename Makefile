@@ -273,7 +273,7 @@ converge: deps-converge
 .PHONY: test unit unit-san emit-tests boot-tests check
 RESULTS := $(BUILD)/test-results
 TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe \
-	$(EMIT) $(BUILD)/host/emit-tests $(BUILD)/host/make-snapshot $(STAGES:%=$(BUILD)/bareflow-%.elf)
+	$(EMIT) $(BUILD)/host/emit-tests $(BUILD)/host/make-snapshot $(MAKE_GGUF) $(STAGES:%=$(BUILD)/bareflow-%.elf)
 
 # Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
 test: deps-test

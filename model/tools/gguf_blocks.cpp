@@ -209,14 +209,13 @@ QuantisedGroup group_of(TensorType type, ByteSpan block) {
         group.values[k] = static_cast<int8_t>(type == TensorType::kQ8_0 ? static_cast<int8_t>(values[k])
                                                                         : nibble(values, k) - kNibbleZero);
     }
-    if (type == TensorType::kQ8_0 &&
-        std::find(group.values, group.values + kGroup, INT8_MIN) != group.values + kGroup) {
+    const bool finite =
+        (group.scale & float16::kInfinity) != float16::kInfinity;  // else whoever takes it refuses it
+    int8_t* const end = group.values + kGroup;
+    if (type == TensorType::kQ8_0 && finite && std::find(group.values, end, INT8_MIN) != end) {
         float weights[kGroup];
         q8_0(block.data(), weights);
-        const uint16_t scale = group.scale;
         group = quantise_q8_0(weights);
-        if ((scale & float16::kInfinity) == float16::kInfinity)
-            group.scale = scale;  // for whoever refuses it
     }
     return group;
 }
