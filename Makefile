@@ -72,6 +72,7 @@ KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL)))
 HOST_OBJECTS := $(HOST:%.cpp=$(BUILD)/host/%.o)
 TOOL_OBJECTS := $(TOOLS:%.cpp=$(BUILD)/host/%.o)
 EMIT := $(BUILD)/host/bareflow-emit
+MAKE_GGUF := $(BUILD)/host/make-gguf
 EMBEDDED_MODEL := $(BUILD)/model/embedded-$(EMBEDDED_TYPE).wllm
 EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.

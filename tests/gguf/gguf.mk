@@ -2,7 +2,6 @@
 # before tests/bench/bench.mk, whose packages the oracle needs.
 GGUF_WRITER := tests/gguf/gguf_writer.cpp tests/gguf/gguf_encode.cpp
 GGUF_WRITER_OBJECTS := $(GGUF_WRITER:%.cpp=$(BUILD)/host/%.o)
-MAKE_GGUF := $(BUILD)/host/make-gguf
 
 $(MAKE_GGUF): $(BUILD)/host/tests/gguf/make_gguf.o $(GGUF_WRITER_OBJECTS) $(TOOL_OBJECTS) \
 		$(filter-out $(SHARED_MAIN:%.cpp=$(BUILD)/kernel/%.o),$(PORTABLE_OBJECTS)) $(HOST_OBJECTS)
