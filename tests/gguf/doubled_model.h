@@ -12,7 +12,9 @@ namespace bareflow {
 /// head, which is never the embedding, takes the mean of both copies.
 class DoubledModel final : public ModelSource {
  public:
-    explicit DoubledModel(const ModelSource& model) : model_(model), config_(model.config()) {
+    explicit DoubledModel(const ModelSource& model, float rope_scaling = 0)
+        : model_(model), config_(model.config()) {
+        config_.rope_scaling = rope_scaling;
         for (uint32_t* size :
              {&config_.hidden_size, &config_.intermediate_size, &config_.num_heads, &config_.num_kv_heads}) {
             *size *= 2;

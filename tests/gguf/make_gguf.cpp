@@ -24,6 +24,7 @@ struct Arguments {
     std::string output, model = "model/bareflow-stories.bin", synthetic, type = "f32", logits, corpus;
     bool doubled = false, embedding_only = false;
     uint32_t version = 3;
+    float rope_scaling = 0;
 };
 
 template <typename T>
@@ -44,7 +45,7 @@ void write(const Arguments& arguments) {
         model = make_synthetic(arguments.synthetic, must(shape_named(arguments.synthetic)), 0);
         vocabulary = *model->vocabulary();
     }
-    const DoubledModel doubled(*model);
+    const DoubledModel doubled(*model, arguments.rope_scaling);
     const ModelSource& source = arguments.doubled ? static_cast<const ModelSource&>(doubled) : *model;
     const gguf::BlockShape* type = gguf::type_named(arguments.type);
     if (type == nullptr && arguments.type != "q4_k_m")
@@ -109,7 +110,9 @@ int run(int argc, char** argv) {
     app.add_option("--model", arguments.model, "a llama2.c .bin with its tokenizer beside it");
     app.add_option("--synthetic", arguments.synthetic, "made-up weights of this shape instead");
     app.add_option("--type", arguments.type, "f32, f16, bf16, q4_0 … q6_k, or the mixture q4_k_m");
-    app.add_flag("--doubled", arguments.doubled, "the same model twice as wide (doubled_model.h)");
+    auto* doubled =
+        app.add_flag("--doubled", arguments.doubled, "the same model twice as wide (doubled_model.h)");
+    app.add_option("--rope-scaling", arguments.rope_scaling, "the factor of linear scaling")->needs(doubled);
     app.add_flag("--embedding-only", arguments.embedding_only, "all but the embedding in f32");
     app.add_option("--version", arguments.version, "of the format")->check(CLI::Range(1, 3));
     app.add_option("--logits", arguments.logits,

@@ -89,6 +89,7 @@ for (const type of types) {
   await check(`${type}-embedding`, exact, exact, '--type', type, '--embedding-only');
   await check(type, farthest[type] ?? quantised, farthest[type] ?? typical, '--type', type);
 }
+await check('f32-scaled', exact, exact, '--rope-scaling', '4');
 // llama.cpp has given up version 1; ours reads the same of it.
 const tokens = await check('f32-v2', exact, exact, '--version', '2');
 const rows = versions.map((version) => ours(make(`f32-v${version}`, '--version', String(version)), tokens));
