@@ -60,7 +60,8 @@ SOME := $(if $(filter-out $(UNIT),$(ALL_ROOMS)),-$(subst $(eval) ,-,$(strip $(UN
 # Tests that need other assemblers and decoders are a program of their own.
 ORACLE_TESTS := $(filter-out %/routines_test.cpp %/emitter_version_test.cpp,$(wildcard tests/unit/emitter/*.cpp))
 UNIT_TESTS := $(filter-out $(ORACLE_TESTS),$(foreach room,$(UNIT),$(wildcard tests/unit/$(room)/*.cpp))) \
-	$(if $(filter emitter,$(UNIT)),$(addprefix tests/oracle/routine_,case.cpp memory.cpp call.cpp))
+	$(if $(filter emitter,$(UNIT)),$(addprefix tests/oracle/routine_,case.cpp memory.cpp call.cpp)) \
+	$(if $(filter model,$(UNIT)),$(addprefix tests/gguf/gguf_,writer.cpp encode.cpp))
 
 # emitter/tools is a program of its own, with packages of its own: emitter/tools/emit.mk.
 TOOLS := $(filter-out %_main.cpp emitter/tools/%,$(wildcard $(foreach room,$(ROOMS),$(room)/tools/*.cpp)))
@@ -72,6 +73,7 @@ KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL)))
 HOST_OBJECTS := $(HOST:%.cpp=$(BUILD)/host/%.o)
 TOOL_OBJECTS := $(TOOLS:%.cpp=$(BUILD)/host/%.o)
 EMIT := $(BUILD)/host/bareflow-emit
+MAKE_GGUF := $(BUILD)/host/make-gguf
 EMBEDDED_MODEL := $(BUILD)/model/embedded-$(EMBEDDED_TYPE).wllm
 EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.
@@ -289,7 +291,7 @@ converge: deps-converge
 .PHONY: test unit unit-san emit-tests boot-tests check
 RESULTS := $(BUILD)/test-results
 TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe \
-	$(EMIT) $(BUILD)/host/emit-tests $(BUILD)/host/make-snapshot $(STAGES:%=$(BUILD)/bareflow-%.elf)
+	$(EMIT) $(BUILD)/host/emit-tests $(BUILD)/host/make-snapshot $(MAKE_GGUF) $(STAGES:%=$(BUILD)/bareflow-%.elf)
 
 # Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
 test: deps-test
@@ -377,6 +379,7 @@ help:
 	@echo 'make check        format, layering, shell scripts'
 	@echo 'make bench        boot time, and bareflow-bench: routines beside limits, hand-written code, other libraries'
 	@echo 'make bench-peers  bareflow-bench in turns with llama.cpp from npm, on made-up TinyLlama weights'
+	@echo 'make gguf-oracle  every type of GGUF weights, read beside llama.cpp from npm'
 	@echo 'make bench-boot   time from the start of QEMU to the first token'
 	@echo 'make size-report  what takes how many bytes in the kernel, stage by stage'
 	@echo 'make deps         install every Debian package that any of these needs'
@@ -386,6 +389,6 @@ clean:
 	rm -rf $(BUILD)
 
 # bareflow-emit; the emitter's assemblers and routines against oracles; fuzzers; bareflow-bench.
-include emitter/asmjit.mk emitter/tools/emit.mk tests/oracle/oracle.mk tests/fuzz/fuzz.mk tests/bench/bench.mk
+include emitter/asmjit.mk emitter/tools/emit.mk tests/oracle/oracle.mk tests/gguf/gguf.mk tests/fuzz/fuzz.mk tests/bench/bench.mk
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

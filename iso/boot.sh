@@ -15,6 +15,9 @@ status_timeout=124 # of timeout(1)
 console_reader_gone=3 # of console_filter.pl
 max_command_line=32768 # what the kernel reads
 wllm_magic=4c4c4d57 # the first bytes of a .wllm file: "WLLM" as a little-endian number
+gguf_magic=47475546 # "GGUF"
+# A file up to this size is known by its contents, a larger one, which would take seconds to read, by place, size and date.
+most_hashed_mib=64
 max_tokenizer_kib=4096
 kept_in_cache=6 # the newest images and imported models that stay in build/cache
 # Any model up to stories15M's 60 MB runs in it, and UEFI firmware too; a larger model gets what it needs (choose_ram).
@@ -50,8 +53,8 @@ The text
   -c N                   context length; 0: the model's (default: 0)
   --cache-type f32|f16   how keys and values are kept; f16 takes half the memory (default: f32)
 The model
-  -m FILE                .wllm, or what is converted first: a llama2.c .bin or a Hugging Face folder (default: the embedded
-                         one)
+  -m FILE                .wllm, or what is converted first: a .gguf, a llama2.c .bin or a Hugging Face folder (default: the
+                         embedded one)
   -z FILE                its tokenizer (default: its own; NAME.tokenizer.bin, or the one beside it that fits)
 The path
   -t N                   cores that compute; 0: all that --smp gives (default: 0)
@@ -215,7 +218,16 @@ is_option() {
 # ------------------------------------------------------------------------------------------------ model and image
 bytes_of() { stat -L -c %s "$1"; }
 mib_of() { echo $((($(bytes_of "$1") + 1048575) / 1048576)); }
-digest_of() { sha256sum "$@" | sha256sum | cut -c 1-16; }
+digest_of() {
+    local file
+    for file; do
+        if (($(mib_of "$file") > most_hashed_mib)); then
+            stat -L -c "%i %s %y $(realpath -- "$file")" "$file"
+        else
+            sha256sum -- "$file"
+        fi
+    done | sha256sum | cut -c 1-16
+}
 
 # Keeps the cache from growing for ever: the oldest of its files that $1 (a suffix) names go.
 prune_cache() {
@@ -223,7 +235,8 @@ prune_cache() {
         cut -d ' ' -f 2- | while IFS= read -r old; do rm -f -- "$old"; done
 }
 
-is_wllm() { [[ $(head -c 4 -- "$1" | od -An -tx1 | tr -d ' \n') == "$wllm_magic" ]]; }
+magic_of() { head -c 4 -- "$1" | od -An -tx1 | tr -d ' \n'; }
+is_wllm() { [[ $(magic_of "$1") == "$wllm_magic" ]]; }
 
 # Turns $model into a .wllm file, which it then names.
 import_model() {
@@ -239,7 +252,7 @@ import_model() {
     if [[ -n $tokenizer ]]; then
         arguments+=(-z "$tokenizer")
         inputs+=("$tokenizer")
-    elif [[ ! -d $model ]]; then
+    elif [[ ! -d $model && $(magic_of "$model") != "$gguf_magic" ]]; then # which have their own
         # The importer may choose any small .bin beside the model: they belong to what the result is known by.
         while IFS= read -r candidate; do inputs+=("$candidate"); done < <(find "$(dirname "$model")" -maxdepth 1 \
             -name '*.bin' -size "-${max_tokenizer_kib}k" ! -samefile "$model" | sort)

@@ -113,7 +113,9 @@ Result<RunStatistics> Session::generate(std::string_view prompt, uint32_t max_to
 
 Result<uint32_t> Session::fill_prompt(std::string_view prompt) {
     const Buffer<uint32_t> encoded = TRY(tokenizer_->encode(prompt));
-    const size_t count = encoded.size() + 1;  // with BOS
+    // With BOS, which an empty text has whatever the vocabulary says: something must stand at the first position.
+    const size_t bos = tokenizer_->add_bos() || encoded.size() == 0 ? 1 : 0;
+    const size_t count = encoded.size() + bos;
     if (count > tokens_.size()) {
         return Error::make(
             ErrorCode::kOutOfRange,
@@ -122,7 +124,7 @@ Result<uint32_t> Session::fill_prompt(std::string_view prompt) {
             count, tokens_.size(), weights_->config.context_length);
     }
     tokens_[0] = weights_->config.bos_id;
-    for (size_t i = 0; i < encoded.size(); ++i) tokens_[i + 1] = encoded[i];
+    for (size_t i = 0; i < encoded.size(); ++i) tokens_[i + bos] = encoded[i];
     return static_cast<uint32_t>(count);
 }
 

@@ -35,6 +35,8 @@ class Tokenizer {
         return token < size() ? section_.types[token] : wllm::PieceType::kUnknown;
     }
     bool add_dummy_prefix() const { return section_.add_dummy_prefix; }
+    /// Whether a text begins with BOS.
+    bool add_bos() const { return section_.add_bos; }
 
  private:
     friend class BpeEncoder;

@@ -75,7 +75,7 @@ Result<TokenizerSection> read_tokenizer_section(ByteSpan section) {
         return invalid("tokenizer: count (offset 0) is {}, must be 1 to {}; {}", header.count,
                        wllm::kMaxDimension, kAgain);
     }
-    if ((header.flags & ~wllm::kTokenizerAddDummyPrefix) != 0) {
+    if ((header.flags & ~wllm::kTokenizerFlags) != 0) {
         return invalid(
             "tokenizer: flags (offset 4) are {:x}, with bits this version does not know; take a newer "
             "BareFlow",
@@ -101,6 +101,7 @@ Result<TokenizerSection> read_tokenizer_section(ByteSpan section) {
         .types = {reinterpret_cast<const PieceType*>(types.data()), count},
         .text = {reinterpret_cast<const char*>(text.data()), text.size()},
         .add_dummy_prefix = (header.flags & wllm::kTokenizerAddDummyPrefix) != 0,
+        .add_bos = (header.flags & wllm::kTokenizerNoBos) == 0,
     };
 
     uint32_t previous = 0;

@@ -17,6 +17,7 @@ struct TokenizerSection {
     std::span<const wllm::PieceType> types;  // (count), each one that there is
     std::string_view text;                   ///< all pieces, one after another; each well-formed UTF-8
     bool add_dummy_prefix = true;
+    bool add_bos = true;  ///< a text begins with BOS
 
     uint32_t count() const { return static_cast<uint32_t>(ends.size()); }
     std::string_view piece(uint32_t token) const {

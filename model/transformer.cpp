@@ -6,12 +6,13 @@ namespace bareflow {
 namespace {
 
 /// Row p holds cos and sin of p * theta^(-2i / head_size) for pair i, rounded step by step as llama2.c does,
-/// so that its models see the angles that they were trained with.
-void fill_rope_tables(float* cos, float* sin, uint32_t context, uint32_t head_size, float theta) {
-    const uint32_t pairs = head_size / 2;
+/// so that its models see the angles that they were trained with. Linear scaling divides each frequency by a factor.
+void fill_rope_tables(float* cos, float* sin, uint32_t context, const ModelConfig& config) {
+    const uint32_t head_size = config.head_size, pairs = head_size / 2;
     for (uint32_t i = 0; i < pairs; ++i) {
         const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_size);
-        const float frequency = 1.0f / bareflow_powf(theta, exponent);
+        float frequency = 1.0f / bareflow_powf(config.rope_theta, exponent);
+        if (config.rope_scaling != 0) frequency /= config.rope_scaling;
         for (uint32_t position = 0; position < context; ++position) {
             const float angle = static_cast<float>(position) * frequency;
             cos[size_t{position} * pairs + i] = bareflow_cosf(angle);
@@ -54,8 +55,7 @@ Result<Transformer> Transformer::model_init(const Weights& weights, Operators& o
     model.scores_ =
         TRY(Buffer<float>::make(allocator, size_t{config.num_heads} * context, "attention scores"));
     model.logits_ = TRY(Buffer<float>::make(allocator, config.vocab_size, "logits"));
-    fill_rope_tables(model.rope_cos_.data(), model.rope_sin_.data(), context, config.head_size,
-                     config.rope_theta);
+    fill_rope_tables(model.rope_cos_.data(), model.rope_sin_.data(), context, config);
     return model;
 }
 

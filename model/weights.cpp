@@ -222,6 +222,10 @@ Result<void> Loader::check_numbers() {
     if (!is_positive(h.norm_eps)) {
         return invalid("wllm: norm_eps (offset 60) is not a positive, finite number; {}", kAgain);
     }
+    if (h.rope_scaling != 0 && !is_positive(h.rope_scaling)) {
+        return invalid("wllm: rope_scaling (offset 104) is neither 0 nor a positive, finite number; {}",
+                       kAgain);
+    }
     if ((h.flags & ~wllm::kFlagTiedEmbedding) != 0) {
         return Error::make(
             ErrorCode::kUnsupported,
@@ -240,6 +244,7 @@ Result<void> Loader::check_numbers() {
         .context_length = h.context_length,
         .rope_theta = h.rope_theta,
         .norm_eps = h.norm_eps,
+        .rope_scaling = h.rope_scaling,
         .tied_embedding = (h.flags & wllm::kFlagTiedEmbedding) != 0,
         .bos_id = h.bos_id,
         .eos_id = h.eos_id,
@@ -307,7 +312,7 @@ Result<void> Loader::read_section(uint32_t index, const SectionEntry& entry) {
                        crc, kDamaged);
     }
     const auto kind = static_cast<uint32_t>(entry.kind);
-    if (kind == 0 || kind > static_cast<uint32_t>(SectionKind::kProvenance)) {
+    if (kind == 0 || kind > static_cast<uint32_t>(SectionKind::kDefaults)) {
         return {};  // from a later version: its bytes are vouched for, its meaning is not needed
     }
     if ((sections_seen_ & (1u << kind)) != 0)
@@ -327,6 +332,9 @@ Result<void> Loader::read_section(uint32_t index, const SectionEntry& entry) {
             break;
         case SectionKind::kProvenance:
             weights_.provenance = text_of(bytes);
+            break;
+        case SectionKind::kDefaults:
+            weights_.defaults = text_of(bytes);
             break;
     }
     if (!is_utf8(text_of(bytes))) return invalid("wllm: {} is not UTF-8; {}", what.view(), kAgain);

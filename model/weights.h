@@ -47,7 +47,10 @@ struct Weights {
     ByteSpan tokenizer;                 ///< the checked tokenizer section, for Tokenizer::make
     std::string_view chat_template;     ///< "plain" if the file says nothing
     std::string_view provenance;        ///< key=value lines
-    uint64_t weight_bytes = 0;          ///< sum of the tensors' sizes
+    /// Key=value lines of options that the model's makers recommend ("temp=0.6"), named as on the command line; may be
+    /// empty. Not checked beyond being UTF-8.
+    std::string_view defaults;
+    uint64_t weight_bytes = 0;  ///< sum of the tensors' sizes
     uint64_t file_size = 0;
     uint32_t hash = 0;  ///< the header's CRC-32C, which stands for every byte of the file
 

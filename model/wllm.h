@@ -53,7 +53,8 @@ struct WeightHeader {
     uint64_t section_table_offset;
     uint32_t section_count;
     uint32_t section_table_crc32c;
-    uint32_t reserved[5];    ///< zero
+    float rope_scaling;      ///< what positions are divided by (linear scaling); 0: nothing
+    uint32_t reserved[4];    ///< zero
     uint32_t header_crc32c;  ///< of the 124 bytes before it
 };
 static_assert(sizeof(WeightHeader) == 128);
@@ -62,6 +63,7 @@ static_assert(offsetof(WeightHeader, header_size) == 40);
 static_assert(offsetof(WeightHeader, rope_theta) == 56);
 static_assert(offsetof(WeightHeader, file_size) == 80);
 static_assert(offsetof(WeightHeader, section_table_offset) == 88);
+static_assert(offsetof(WeightHeader, rope_scaling) == 104);
 static_assert(offsetof(WeightHeader, header_crc32c) == 124);
 
 enum class SectionKind : uint32_t {
@@ -69,6 +71,7 @@ enum class SectionKind : uint32_t {
     kTokenizer = 2,        ///< TokenizerHeader and its arrays
     kChatTemplate = 3,     ///< UTF-8: the template's name ("plain", "zephyr", …) or its Jinja text
     kProvenance = 4,       ///< UTF-8, `key=value` lines: source, sha256, licence, importer
+    kDefaults = 5,         ///< UTF-8, `key=value` lines: options that the model's makers recommend
 };
 
 struct SectionEntry {
@@ -91,6 +94,8 @@ constexpr std::string_view name_of(SectionKind kind) {
             return "chat-template";
         case SectionKind::kProvenance:
             return "provenance";
+        case SectionKind::kDefaults:
+            return "defaults";
     }
     return "unknown";
 }
@@ -145,6 +150,8 @@ enum class PieceType : uint8_t {
 };
 
 constexpr uint32_t kTokenizerAddDummyPrefix = 1u << 0;
+constexpr uint32_t kTokenizerNoBos = 1u << 1;  ///< a text does not begin with BOS
+constexpr uint32_t kTokenizerFlags = kTokenizerAddDummyPrefix | kTokenizerNoBos;
 
 /// Followed by float scores[count], uint32_t ends[count] (end of each piece within the text), PieceType types[count],
 /// and the pieces' text, without separators. Pieces hold a plain space where SentencePiece writes U+2581.

@@ -7,6 +7,8 @@
 #include "arch/base/version.h"
 #include "model/tokenizer_section.h"
 #include "model/tools/files.h"
+#include "model/tools/gguf.h"
+#include "model/tools/gguf_file.h"
 #include "model/tools/hf_folder.h"
 #include "model/tools/known_shapes.h"
 #include "model/tools/llama2c.h"
@@ -20,7 +22,6 @@
 namespace bareflow {
 namespace {
 
-constexpr uint32_t kGgufMagic = 0x46554747;  // "GGUF"
 constexpr std::string_view kDefaultChatTemplate = "plain";
 
 /// The first four bytes of a file, as a number.
@@ -43,13 +44,25 @@ Result<std::unique_ptr<ModelSource>> open_model(const ImportRequest& request) {
     const std::string name = base_name(path);
     if (std::filesystem::is_directory(path, ignored)) return open_hf_folder(path, request.tokenizer.empty());
     const uint32_t magic = TRY(magic_of(path));
-    if (magic == kGgufMagic) {
-        return Error::make(ErrorCode::kUnsupported, "{}: GGUF cannot be imported yet; give a llama2.c .bin",
-                           std::string_view(name));
-    }
+    if (magic == gguf::kMagic) return open_gguf(path);
     if (magic == wllm::kMagic)
         return invalid("{}: is a .wllm already; use it as it is", std::string_view(name));
     return open_llama2c(path);
+}
+
+/// Rows hold no quantised weights, whoever wants these: the command line, or the model.
+Result<void> check_layout(const ImportRequest& request, const ModelSource& model) {
+    const ModelConfig& config = model.config();
+    for (uint32_t i = 0; request.layout == Layout::kRowMajor && i < tensor_count(config); ++i) {
+        const TensorName name = nth_tensor(config, i);
+        if (is_quantised(request.types.wanted(name, model.own_type(name)))) {
+            return invalid(
+                "rows (--layout) hold f32 and f16 only, not {} in q8_0 or q4_0; leave --layout out, or take "
+                "--quant f16",
+                wllm::name_of(name.kind));
+        }
+    }
+    return {};
 }
 
 /// Reads what was written with the loader's own eyes.
@@ -74,9 +87,8 @@ Result<bool> is_wllm(const std::string& path) {
 }
 
 Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
-    if (request.layout == Layout::kRowMajor && request.types.any_quantised())
-        return invalid("rows (--layout) hold f32 and f16 only; quantised weights lie in panels16");
     const std::unique_ptr<ModelSource> model = TRY(open_model(request));
+    TRY(check_layout(request, *model));
     const ModelConfig& config = model->config();
     ImportSummary summary{.source_format = std::string(model->format()), .tokenizer = {}, .config = config};
     std::string provenance = TRY(model->provenance());
@@ -108,11 +120,13 @@ Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
     if (chat_template.empty()) chat_template = kDefaultChatTemplate;
     if (!is_utf8(chat_template)) return invalid("the chat template's name is not UTF-8; write it so");
 
+    const std::string_view defaults = model->sampling_defaults();
     FileWriter writer(fd, "the new .wllm");
     summary.tensors = TRY(write_wllm({.model = *model,
                                       .vocabulary = *vocabulary,
                                       .chat_template = chat_template,
                                       .provenance = provenance,
+                                      .defaults = defaults,
                                       .types = request.types,
                                       .layout = request.layout,
                                       .progress = request.progress},

@@ -14,12 +14,12 @@
 namespace bareflow {
 
 struct ImportRequest {
-    std::string model;           ///< a llama2.c .bin, or a Hugging Face folder
+    std::string model;           ///< a .gguf, a llama2.c .bin, or a Hugging Face folder
     std::string synthetic = {};  ///< instead of a model: the known shape whose weights are made up
     uint64_t seed = 0;           ///< of these
     std::string tokenizer;  ///< its tokenizer; empty: its own, or the one beside it (find_llama2c_tokenizer)
     std::string chat_template;  ///< empty: the model's own, else "plain"
-    TensorTypes types = {};
+    TensorTypes types = {};     ///< where it says nothing, ModelSource::own_type() does
     Layout layout = Layout::kPanels16;
     Progress progress = {};
 };

@@ -1,7 +1,8 @@
-// bareflow-import: makes a .wllm from a model in another format, or shows what a .wllm holds.
+// bareflow-import: makes a .wllm from a model in another format, or shows what one holds.
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
@@ -19,7 +20,7 @@ constexpr int kOk = 0, kFailed = 1, kUsage = 2;
 
 struct Arguments {
     ImportRequest request;
-    std::string type = "f32", layout = "panels16";
+    std::string type, layout = "panels16";
     std::vector<std::string> overrides;
     std::string output;
     std::string inspect;
@@ -34,7 +35,7 @@ std::vector<std::string> names_of_shapes() {
 void declare(CLI::App& app, Arguments& arguments) {
     app.set_version_flag("--version", "bareflow-import " + std::string(kVersion));
     auto* model = app.add_option("MODEL", arguments.request.model,
-                                 "llama2.c .bin, version 0, 1 or 2, or a Hugging Face folder");
+                                 "a .gguf, a llama2.c .bin (version 0, 1 or 2), or a Hugging Face folder");
     auto* tokenizer =
         app.add_option("-z,--tokenizer", arguments.request.tokenizer,
                        "its tokenizer, a .model, tokenizer.json or tokenizer.bin; default: its own, "
@@ -44,9 +45,9 @@ void declare(CLI::App& app, Arguments& arguments) {
     app.add_option(
            "--quant,--type", arguments.type,
            "how weights are stored; norms are f32 always, and q8_0 and q4_0 leave f16 what has no multiple "
-           "of 32 columns")
+           "of 32 columns; default: what comes nearest to the model's own, f32 for llama2.c")
         ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}))
-        ->option_text("f32|f16|q8_0|q4_0 [f32]");
+        ->option_text("f32|f16|q8_0|q4_0");
     app.add_option("--tensor", arguments.overrides,
                    "how this matrix is stored, as in down=f16, or in one layer, down.3=f16; may be repeated")
         ->option_text("TENSOR=TYPE");
@@ -58,7 +59,7 @@ void declare(CLI::App& app, Arguments& arguments) {
         ->option_text("NAME");
     auto* inspect =
         app.add_option("--inspect", arguments.inspect,
-                       "print what is in a .wllm, Hugging Face folder, .safetensors, .model or .json");
+                       "print what is in a .wllm, .gguf, Hugging Face folder, .safetensors, .model or .json");
     auto* synthetic = app.add_option("--synthetic", arguments.request.synthetic,
                                      "no model, but weights of this shape from a seed: " +
                                          CLI::detail::join(names_of_shapes(), ", "))
@@ -86,13 +87,15 @@ void print_summary(const ImportSummary& summary, const Arguments& arguments) {
     std::cout << arguments.output << ": " << summary.file_size << " bytes from " << summary.source_format
               << ", " << c.num_layers << " layers, hidden " << c.hidden_size << ", vocabulary "
               << c.vocab_size << ", context " << c.context_length << "; weights " << summary.weight_bytes
-              << " bytes, " << arguments.type << ' ' << arguments.layout << "; tokenizer "
+              << " bytes, " << (arguments.type.empty() ? "in their own types" : arguments.type) << ' '
+              << arguments.layout << "; tokenizer "
               << (summary.tokenizer.empty() ? "its own" : summary.tokenizer) << ", " << summary.pieces
               << " pieces; hash " << FixedString<8>::formatted("{:08x}", summary.hash).view() << '\n';
 }
 
 Result<TensorTypes> types_of(const Arguments& arguments) {
-    TensorTypes types{.all = TRY(parse_type(arguments.type)), .overrides = {}};
+    TensorTypes types;
+    if (!arguments.type.empty()) types.all = TRY(parse_type(arguments.type));
     for (const std::string& text : arguments.overrides) types.overrides.push_back(TRY(parse_override(text)));
     return types;
 }
@@ -110,6 +113,7 @@ void print_errors(const std::vector<TensorReport>& tensors) {
                          wllm::name_of(tensor.name.kind), layer, name_of(tensor.stored), tensor.rows,
                          tensor.columns, tensor.rms, tensor.largest)
                          .view();
+        if (tensor.kept) std::cout << "  the model's own";
         if (tensor.stored != tensor.wanted) {
             std::cout << "  not " << name_of(tensor.wanted) << ": its columns are no multiple of " << kGroup;
         }
@@ -162,13 +166,16 @@ int run(int argc, char** argv) {
     if (!arguments.inspect.empty()) {
         const auto shown = is_hugging_face(arguments.inspect)
                                ? inspect_hugging_face(arguments.inspect, std::cout)
-                               : inspect_wllm(arguments.inspect, std::cout);
+                               : inspect_model(arguments.inspect, std::cout);
         return shown.ok() ? kOk : report(shown.error());
     }
     const auto summary = import_with_progress(arguments.request, arguments.output);
     if (!summary.ok()) return report(summary.error());
     print_summary(summary.value(), arguments);
-    if (arguments.request.types.any_quantised()) print_errors(summary.value().tensors);
+    const auto& tensors = summary.value().tensors;
+    if (std::any_of(tensors.begin(), tensors.end(),
+                    [](const TensorReport& tensor) { return is_quantised(tensor.stored); }))
+        print_errors(tensors);
     return kOk;
 }
 

@@ -4,6 +4,8 @@
 
 #include "model/tokenizer_section.h"
 #include "model/tools/files.h"
+#include "model/tools/gguf.h"
+#include "model/tools/gguf_inspect.h"
 #include "model/tools/std_allocator.h"
 #include "model/weights.h"
 #include "model/wllm.h"
@@ -23,8 +25,13 @@ void print_header(const Weights& weights, const wllm::WeightHeader& header, std:
           c.hidden_size, c.intermediate_size, c.vocab_size, c.context_length);
     print(out, "  {} heads of {}, {} kv heads, {} embedding\n", c.num_heads, c.head_size, c.num_kv_heads,
           c.tied_embedding ? "tied" : "untied");
-    print(out, "  rope theta {:.1}, norm eps {:.9}, bos {}, eos {}, unk {}\n",
-          static_cast<double>(c.rope_theta), static_cast<double>(c.norm_eps), c.bos_id, c.eos_id, c.unk_id);
+    const auto scaling =
+        c.rope_scaling == 0
+            ? FixedString<40>()
+            : FixedString<40>::formatted(", positions / {:.6}", static_cast<double>(c.rope_scaling));
+    print(out, "  rope theta {:.1}{}, norm eps {:.9}, bos {}, eos {}, unk {}\n",
+          static_cast<double>(c.rope_theta), scaling, static_cast<double>(c.norm_eps), c.bos_id, c.eos_id,
+          c.unk_id);
     print(out, "  weights {} bytes\n", weights.weight_bytes);
 }
 
@@ -44,6 +51,14 @@ void print_tensors(ByteSpan image, const wllm::SectionEntry& directory, std::ost
         print(out, "  {:<14} {:>5} {:<4} {:<9} {:>7} {:>7} {:>12} {:>12} {:08x}\n",
               wllm::name_of(tensor.kind), layer, name_of(tensor.type), name_of(tensor.layout), tensor.rows,
               tensor.columns, tensor.offset, tensor.size, tensor.crc32c);
+    }
+}
+
+void print_lines(std::string_view lines, std::ostream& out) {
+    while (!lines.empty()) {
+        const size_t end = lines.find('\n');
+        out << "  " << lines.substr(0, end) << '\n';
+        lines.remove_prefix(end == std::string_view::npos ? lines.size() : end + 1);
     }
 }
 
@@ -70,13 +85,16 @@ Result<void> inspect_wllm(const std::string& path, std::ostream& out) {
     const TokenizerSection tokenizer = TRY(read_tokenizer_section(weights.tokenizer));
     print(out, "tokenizer\n  {} pieces, {}\n", tokenizer.count(),
           tokenizer.add_dummy_prefix ? "dummy prefix" : "no dummy prefix");
+    if (!tokenizer.add_bos) out << "  texts begin without BOS\n";
     out << "chat template\n  " << weights.chat_template << "\nprovenance\n";
-    for (std::string_view rest = weights.provenance; !rest.empty();) {
-        const size_t end = rest.find('\n');
-        out << "  " << rest.substr(0, end) << '\n';
-        rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
-    }
+    print_lines(weights.provenance, out);
+    if (!weights.defaults.empty()) out << "defaults\n";
+    print_lines(weights.defaults, out);
     return {};
+}
+
+Result<void> inspect_model(const std::string& path, std::ostream& out) {
+    return TRY(is_gguf(path)) ? inspect_gguf(path, out) : inspect_wllm(path, out);
 }
 
 }  // namespace bareflow

@@ -9,6 +9,7 @@
 
 #include "arch/base/result.h"
 #include "model/llama_shapes.h"
+#include "model/tools/quantise.h"
 #include "model/weights.h"
 
 namespace bareflow {
@@ -21,6 +22,7 @@ struct Vocabulary {
     };
     std::vector<Piece> pieces;
     bool add_dummy_prefix = true;
+    bool add_bos = true;  ///< a text begins with BOS
 };
 
 /// A Llama-architecture model in some file or folder, checked when it was opened.
@@ -35,12 +37,20 @@ class ModelSource {
     /// shape that shape_of() gives. q and k are in the order of interleaved RoPE pairs.
     virtual Result<void> read_rows(TensorName tensor, uint32_t first_row, uint32_t row_count,
                                    std::span<float> out) const = 0;
+    /// How a matrix is stored where nothing else is asked for.
+    virtual ElementType own_type(TensorName) const { return ElementType::kF32; }
+    /// Whether the model holds this tensor in groups of `type`, a quantised one, to be taken as they are.
+    virtual bool has_groups(TensorName, ElementType) const { return false; }
+    /// As read_rows(), but those groups: `out` is (row_count, columns / 32). Only where has_groups().
+    virtual Result<void> read_groups(TensorName, uint32_t, uint32_t, std::span<QuantisedGroup>) const {
+        return invalid("there are no groups");
+    }
     /// The tokenizer, if the format carries one; else nullptr, and it is looked for in a file of its own.
     virtual const Vocabulary* vocabulary() const { return nullptr; }
     /// The chat template's name or text; empty if the format says nothing.
     virtual std::string_view chat_template() const { return {}; }
-    /// How the model's makers sample from it, as `key=value` lines with the options' names: temp, top-k, top-p, min-p,
-    /// repeat-penalty. Empty if the format says nothing.
+    /// `key=value` lines of the sampling options that the model's makers recommend, by our names: temp, top-k, top-p,
+    /// min-p, repeat-penalty, each at most once and within what the command line allows; empty if the format says nothing.
     virtual std::string_view sampling_defaults() const { return {}; }
     /// `key=value` lines about where the model comes from.
     virtual Result<std::string> provenance() const = 0;

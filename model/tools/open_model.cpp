@@ -9,8 +9,35 @@
 #include "model/tools/import.h"
 
 namespace bareflow {
+namespace {
 
-Result<MappedFile> open_model(const std::string& path, const std::string& tokenizer, bool show_progress) {
+Result<MappedFile> import_into_memory(const ImportRequest& request) {
+    const std::string name = base_name(request.model);
+    const Descriptor memory(memfd_create("bareflow-model", MFD_CLOEXEC));
+    if (memory.get() < 0) {
+        return Error::make(ErrorCode::kOutOfMemory, "no memory to import {} into: {}", std::string_view(name),
+                           strerror(errno));
+    }
+    TRY(import_model(request, memory.get()));
+    return MappedFile::map(memory.get(), name);
+}
+
+/// Into the cache where that is possible: a full disk, or a folder that cannot be written to, costs nothing but time.
+Result<MappedFile> import(const ImportRequest& request, const ModelCache& cache) {
+    if (!cache.keeps(request.model)) return import_into_memory(request);
+    const std::string kept = cache.path_of(request);
+    Result<MappedFile> found = ModelCache::find(kept);
+    if (found.ok()) return found;
+    Result<MappedFile> added = cache.add(request, kept);
+    const bool disk_failed = !added.ok() && (added.error().code == ErrorCode::kDevice ||
+                                             added.error().code == ErrorCode::kNotFound);
+    return disk_failed ? import_into_memory(request) : std::move(added);
+}
+
+}  // namespace
+
+Result<MappedFile> open_model(const std::string& path, const std::string& tokenizer, bool show_progress,
+                              const ModelCache& cache) {
     if (TRY(is_wllm(path))) {
         if (!tokenizer.empty()) {
             return invalid("{} carries its own tokenizer; leave -z out, it is for model files without one",
@@ -18,27 +45,21 @@ Result<MappedFile> open_model(const std::string& path, const std::string& tokeni
         }
         return MappedFile::open(path);
     }
-    const Descriptor memory(memfd_create("bareflow-model", MFD_CLOEXEC));
-    if (memory.get() < 0) {
-        return Error::make(ErrorCode::kOutOfMemory, "no memory to import {} into: {}", base_name(path),
-                           strerror(errno));
-    }
-    if (show_progress) std::fprintf(stderr, "bareflow: importing %s ...\r", base_name(path).c_str());
     ImportRequest request;
     request.model = path;
     request.tokenizer = tokenizer;
-    int last_percent = -1;
-    const auto say_percent = [&](uint64_t done, uint64_t total) {
-        const int percent = static_cast<int>(done * 100 / total);
-        if (percent == last_percent) return;
-        last_percent = percent;
-        std::fprintf(stderr, "bareflow: importing %s, %d%% \r", base_name(path).c_str(), percent);
-    };
-    if (show_progress) request.progress = say_percent;
-    Result<ImportSummary> imported = import_model(request, memory.get());
-    if (show_progress) std::fprintf(stderr, "\x1b[K");
-    if (!imported.ok()) return imported.error();
-    return MappedFile::map(memory.get(), base_name(path));
+    int shown = -1;
+    if (show_progress) {
+        request.progress = [&](uint64_t done, uint64_t total) {
+            const int percent = static_cast<int>(done * 100 / total);
+            if (percent == shown) return;
+            shown = percent;
+            std::fprintf(stderr, "\rbareflow: importing %s, %d%% ", base_name(path).c_str(), percent);
+        };
+    }
+    Result<MappedFile> imported = import(request, cache);
+    if (shown >= 0) std::fprintf(stderr, "\r\x1b[K");
+    return imported;
 }
 
 }  // namespace bareflow

@@ -18,19 +18,14 @@ Scaling scaling_of(float scale) {
     return {stored, f32_from_f16(stored) == 0 ? 0.0f : 1.0f / scale};
 }
 
-template <typename Panel, typename Quantise>
-void pack_panels(std::span<const float> rows, size_t columns, std::span<uint8_t> packed, Quantise quantise) {
-    const size_t groups = columns / kGroup;
-    for (size_t n = 0; n < rows.size() / columns; ++n) {
-        for (size_t group = 0; group < groups; ++group) {
-            uint8_t* at = packed.data() + (n / kPanelRows * groups + group) * sizeof(Panel);
-            Panel panel;
-            __builtin_memcpy(&panel, at, sizeof panel);
-            const auto weights = rows.subspan(n * columns + group * kGroup).first<kGroup>();
-            put_group(panel, n % kPanelRows, quantise(weights));
-            __builtin_memcpy(at, &panel, sizeof panel);
-        }
-    }
+template <typename Panel>
+void pack_into(const QuantisedGroup& group, size_t row, size_t column, size_t columns,
+               std::span<uint8_t> packed) {
+    uint8_t* at = packed.data() + (row / kPanelRows * (columns / kGroup) + column / kGroup) * sizeof(Panel);
+    Panel panel;
+    __builtin_memcpy(&panel, at, sizeof panel);
+    put_group(panel, row % kPanelRows, group);
+    __builtin_memcpy(at, &panel, sizeof panel);
 }
 
 template <typename Panel>
@@ -84,10 +79,20 @@ void put_group(Q4Panel& panel, size_t output, const QuantisedGroup& group) {
     }
 }
 
+void pack_group(ElementType type, const QuantisedGroup& group, size_t row, size_t column, size_t columns,
+                std::span<uint8_t> packed) {
+    type == ElementType::kQ8_0 ? pack_into<Q8Panel>(group, row, column, columns, packed)
+                               : pack_into<Q4Panel>(group, row, column, columns, packed);
+}
+
 void pack_quantised(ElementType type, std::span<const float> rows, size_t columns,
                     std::span<uint8_t> packed) {
-    if (type == ElementType::kQ8_0) return pack_panels<Q8Panel>(rows, columns, packed, quantise_q8_0);
-    return pack_panels<Q4Panel>(rows, columns, packed, quantise_q4_0);
+    for (size_t i = 0; i < rows.size(); i += kGroup) {
+        const auto weights = rows.subspan(i).first<kGroup>();
+        const QuantisedGroup group =
+            type == ElementType::kQ8_0 ? quantise_q8_0(weights) : quantise_q4_0(weights);
+        pack_group(type, group, i / columns, i % columns, columns, packed);
+    }
 }
 
 float dequantised(ElementType type, const void* packed, size_t columns, size_t n, size_t k) {

@@ -20,6 +20,10 @@ QuantisedGroup quantise_q4_0(std::span<const float, kGroup> weights);
 void put_group(Q8Panel& panel, size_t output, const QuantisedGroup& group);
 void put_group(Q4Panel& panel, size_t output, const QuantisedGroup& group);
 
+/// Writes a group that begins at (row, column) of `packed` panels, `columns` wide.
+void pack_group(ElementType type, const QuantisedGroup& group, size_t row, size_t column, size_t columns,
+                std::span<uint8_t> packed);
+
 /// Packs row-major `rows` of `columns` weights, a multiple of 32, into panels: `packed` is as large as a TensorView of
 /// that type says, and zero.
 void pack_quantised(ElementType type, std::span<const float> rows, size_t columns, std::span<uint8_t> packed);

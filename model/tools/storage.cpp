@@ -29,9 +29,9 @@ std::optional<wllm::TensorKind> matrix_named(std::string_view name) {
 
 }  // namespace
 
-ElementType TensorTypes::wanted(TensorName name) const {
+ElementType TensorTypes::wanted(TensorName name, ElementType own) const {
     if (is_norm(name.kind)) return ElementType::kF32;
-    ElementType type = all;
+    ElementType type = all.value_or(own);
     for (const Override& exception : overrides) {
         const bool this_layer = !exception.layer || *exception.layer == name.layer;
         if (exception.kind == name.kind && this_layer) type = exception.type;
@@ -39,15 +39,9 @@ ElementType TensorTypes::wanted(TensorName name) const {
     return type;
 }
 
-ElementType TensorTypes::stored(TensorName name, uint32_t columns) const {
-    const ElementType type = wanted(name);
+ElementType TensorTypes::stored(TensorName name, uint32_t columns, ElementType own) const {
+    const ElementType type = wanted(name, own);
     return can_store(type, Layout::kPanels16, columns) ? type : ElementType::kF16;
-}
-
-bool TensorTypes::any_quantised() const {
-    return is_quantised(all) ||
-           std::any_of(overrides.begin(), overrides.end(),
-                       [](const Override& exception) { return is_quantised(exception.type); });
 }
 
 Result<ElementType> parse_type(std::string_view text) {

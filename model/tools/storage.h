@@ -19,14 +19,13 @@ struct TensorTypes {
         std::optional<uint32_t> layer;  ///< nothing: every layer's
         ElementType type;
     };
-    ElementType all = ElementType::kF32;
+    std::optional<ElementType> all = {};   ///< nothing: each matrix's own (ModelSource::own_type)
     std::vector<Override> overrides = {};  ///< a later one wins
 
-    /// What was asked for.
-    ElementType wanted(TensorName name) const;
+    /// What was asked for, `own` if nothing was.
+    ElementType wanted(TensorName name, ElementType own = ElementType::kF32) const;
     /// What is stored: f16 where a type was asked for that has groups of 32, and the inputs do not fill them.
-    ElementType stored(TensorName name, uint32_t columns) const;
-    bool any_quantised() const;
+    ElementType stored(TensorName name, uint32_t columns, ElementType own = ElementType::kF32) const;
 };
 
 /// "down=f16", "embedding=q8_0", or of one layer only: "down.3=f32".
@@ -40,6 +39,7 @@ struct TensorReport {
     ElementType wanted, stored;
     double rms = 0;      ///< root of the mean square, relative to that of the weights
     double largest = 0;  ///< relative to the largest weight
+    bool kept = false;   ///< the model's own groups, bit for bit
 };
 
 }  // namespace bareflow

@@ -50,7 +50,8 @@ Bytes tokenizer_section(const Vocabulary& vocabulary) {
     }
     const wllm::TokenizerHeader header{
         .count = static_cast<uint32_t>(vocabulary.pieces.size()),
-        .flags = vocabulary.add_dummy_prefix ? wllm::kTokenizerAddDummyPrefix : 0,
+        .flags = (vocabulary.add_dummy_prefix ? wllm::kTokenizerAddDummyPrefix : 0) |
+                 (vocabulary.add_bos ? 0 : wllm::kTokenizerNoBos),
         .text_size = static_cast<uint32_t>(text.size()),
         .reserved = 0,
     };
@@ -107,6 +108,8 @@ class WllmWriter {
     void lay_out();
     uint64_t add_section(SectionKind kind, uint64_t offset, Bytes payload);
     Result<TensorReport> write_tensor(TensorEntry& entry);
+    Result<void> pack_groups(const TensorEntry& entry, uint32_t first_row, uint32_t count,
+                             Bytes& packed) const;
     Result<void> pack(const TensorEntry& entry, uint32_t first_row, std::span<const float> rows,
                       Bytes& packed, StorageError& error) const;
     Result<void> write_header();
@@ -128,17 +131,19 @@ TensorView view_of(const TensorEntry& entry) {
 
 /// Decides where everything goes.
 void WllmWriter::lay_out() {
-    constexpr uint64_t kSectionCount = 4;
+    const uint64_t section_count = contents_.defaults.empty() ? 4 : 5;
     const uint32_t count = tensor_count(config_);
-    uint64_t end = sizeof(wllm::WeightHeader) + kSectionCount * sizeof(SectionEntry);
+    uint64_t end = sizeof(wllm::WeightHeader) + section_count * sizeof(SectionEntry);
     end = add_section(SectionKind::kTensorDirectory, end, Bytes(count * sizeof(TensorEntry)));
     end = add_section(SectionKind::kTokenizer, end, tokenizer_section(contents_.vocabulary));
     end = add_section(SectionKind::kChatTemplate, end, copy_of(contents_.chat_template));
     end = add_section(SectionKind::kProvenance, end, copy_of(contents_.provenance));
+    if (!contents_.defaults.empty())
+        end = add_section(SectionKind::kDefaults, end, copy_of(contents_.defaults));
     for (uint32_t i = 0; i < count; ++i) {
         const TensorName name = nth_tensor(config_, i);
         const TensorShape shape = shape_of(config_, name.kind);
-        const ElementType type = contents_.types.stored(name, shape.columns);
+        const ElementType type = contents_.types.stored(name, shape.columns, contents_.model.own_type(name));
         const Layout layout = is_norm(name.kind)   ? Layout::kRowMajor
                               : is_quantised(type) ? Layout::kPanels16
                                                    : contents_.layout;
@@ -178,12 +183,17 @@ Result<TensorReport> WllmWriter::write_tensor(TensorEntry& entry) {
     Bytes packed;
     StorageError error;
     const TensorName name{entry.kind, entry.layer};
+    const bool kept = is_quantised(entry.type) && contents_.model.has_groups(name, entry.type);
     uint64_t offset = entry.offset;
     for (uint32_t first = 0; first < entry.rows; first += step) {
         const uint32_t count = std::min(step, entry.rows - first);
-        rows.resize(size_t{count} * entry.columns);
-        TRY(contents_.model.read_rows(name, first, count, rows));
-        TRY(pack(entry, first, rows, packed, error));
+        if (kept) {
+            TRY(pack_groups(entry, first, count, packed));
+        } else {
+            rows.resize(size_t{count} * entry.columns);
+            TRY(contents_.model.read_rows(name, first, count, rows));
+            TRY(pack(entry, first, rows, packed, error));
+        }
         entry.crc32c = crc32c(packed, entry.crc32c);
         TRY(file_.write_at(offset, packed));
         offset += packed.size();
@@ -193,10 +203,11 @@ Result<TensorReport> WllmWriter::write_tensor(TensorEntry& entry) {
     return TensorReport{.name = name,
                         .rows = entry.rows,
                         .columns = entry.columns,
-                        .wanted = contents_.types.wanted(name),
+                        .wanted = contents_.types.wanted(name, contents_.model.own_type(name)),
                         .stored = entry.type,
                         .rms = error.rms(),
-                        .largest = error.largest()};
+                        .largest = error.largest(),
+                        .kept = kept};
 }
 
 /// Element (n, k) of packed rows that are not quantised.
@@ -239,6 +250,24 @@ Error unfit(const TensorEntry& entry, size_t row, size_t column, float value) {
                                                  : FixedString<24>::formatted(" of layer {}", entry.layer),
                    row, column, finite ? "a weight too large" : "a weight not finite", name_of(entry.type),
                    finite ? "use --quant f32" : "the model is damaged");
+}
+
+/// Some rows of a tensor, beginning with a whole panel, in the model's own groups: `packed` is resized to fit.
+Result<void> WllmWriter::pack_groups(const TensorEntry& entry, uint32_t first_row, uint32_t count,
+                                     Bytes& packed) const {
+    const size_t groups_in_row = entry.columns / kGroup;
+    std::vector<QuantisedGroup> groups(count * groups_in_row);
+    TRY(contents_.model.read_groups({entry.kind, entry.layer}, first_row, count, groups));
+    TensorView view = view_of(entry);
+    view.rows = count;
+    packed.assign(view.bytes(), 0);
+    for (size_t i = 0; i < groups.size(); ++i) {
+        const size_t row = i / groups_in_row, column = i % groups_in_row * kGroup;
+        const float scale = f32_from_f16(groups[i].scale);
+        if (!std::isfinite(scale)) return unfit(entry, first_row + row, column, scale);
+        pack_group(entry.type, groups[i], row, column, entry.columns, packed);
+    }
+    return {};
 }
 
 /// Some rows of a tensor, beginning with a whole panel, as they lie in the file: `packed` is resized to fit.
@@ -286,6 +315,7 @@ Result<void> WllmWriter::write_header() {
         .section_table_offset = sizeof(wllm::WeightHeader),
         .section_count = static_cast<uint32_t>(sections_.size()),
         .section_table_crc32c = crc32c(bytes_of(sections_)),
+        .rope_scaling = config_.rope_scaling,
         .reserved = {},
         .header_crc32c = 0,
     };

@@ -23,9 +23,10 @@ struct WllmContents {
     const Vocabulary& vocabulary;
     std::string_view chat_template;  ///< not empty
     std::string_view provenance;     ///< `key=value` lines; not empty
+    std::string_view defaults = {};  ///< `key=value` lines, or empty: then there is no such section
     TensorTypes types;
-    Layout
-        layout;  ///< of the matrices, the embedding too, but not of quantised ones: panels; norms are row-major
+    /// Of the matrices, the embedding too, but not of quantised ones: panels; norms are row-major.
+    Layout layout;
     Progress progress = {};
 };
 

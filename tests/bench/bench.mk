@@ -19,7 +19,7 @@ bareflow-bench: deps-bench
 bench: bareflow-bench
 	$(Q)$(MAKE) bench-boot
 	$(Q)$(BUILD)/host/bareflow-bench
-$(BUILD)/host/bareflow-bench: $(BENCH_OBJECTS) $(TOOL_OBJECTS) $(HOST_OBJECTS) $(PORTABLE_OBJECTS) $(call stage_object,full)
+$(BUILD)/host/bareflow-bench: $(BENCH_OBJECTS) $(GGUF_WRITER_OBJECTS) $(TOOL_OBJECTS) $(HOST_OBJECTS) $(PORTABLE_OBJECTS) $(call stage_object,full)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lxsmm -lxsmmnoblas -ldnnl -ldl -lgomp -lpthread -lm -o $@
 

@@ -1,5 +1,6 @@
 #include "tests/bench/bench_turns.h"
 
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <sstream>
@@ -10,8 +11,8 @@
 #include "model/tools/synthetic.h"
 #include "tests/bench/cores.h"
 #include "tests/bench/emitted.h"
-#include "tests/bench/gguf_writer.h"
 #include "tests/bench/running_model.h"
+#include "tests/gguf/gguf_writer.h"
 
 namespace bareflow::bench {
 namespace {
@@ -73,7 +74,12 @@ class Turns {
 void write_gguf(const ModelChoice& choice, const std::string& path) {
     if (!choice.file.empty()) give_up("--gguf writes synthetic models only; name SHAPE:TYPE");
     const auto model = make_synthetic(choice.shape, must(shape_named(choice.shape)), 0);
-    write_gguf(*model, *model->vocabulary(), choice.type, path);
+    constexpr gguf::TensorType kTypes[] = {gguf::TensorType::kF32, gguf::TensorType::kF16,
+                                           gguf::TensorType::kQ8_0, gguf::TensorType::kQ4_0};
+    const gguf::TensorType type = kTypes[static_cast<size_t>(choice.type)];
+    std::ofstream file(path, std::ios::binary);
+    gguf::write_model(*model, *model->vocabulary(), {.type_of = [type](TensorName) { return type; }}, file);
+    if (!file.flush()) give_up(path + " cannot be written; is there room, and the folder?");
 }
 
 void take_turns(const ModelChoice& choice) {

@@ -166,3 +166,46 @@ def test_the_kernel_takes_options_from_grubs_command_line(tmp_path):
     run = execute(command, log, 30)
     assert run.status == 33
     assert run.output.partition(b"\x02BAREFLOW\x02\n")[2].startswith(b"A dog")
+
+
+MAKE_GGUF = BUILD / "host" / "make-gguf"
+
+
+def write_gguf(path, *options):
+    subprocess.run([MAKE_GGUF, "-o", path, *options], check=True, cwd=ROOT)
+    return path
+
+
+def test_a_gguf_is_converted_once_and_again_when_it_changes(machine, host, tmp_path):
+    model = write_gguf(tmp_path / "stories.gguf", "--type", "q8_0")
+    first = machine.boot("-m", model, *PROMPT)
+    again = machine.boot("-m", model, *PROMPT)
+    assert (first.status, again.status) == (0, 0)
+    assert first.record("model")["source"] == "fw_cfg"
+    # The embedded model is the same one in Q8_0.
+    assert first.output == again.output == host.run(*PROMPT).output == host.run("-m", model, *PROMPT).output
+    assert "converting" in first.errors and "converting" not in again.errors
+    write_gguf(model, "--type", "q4_0")
+    changed = machine.boot("-m", model, *PROMPT)
+    assert changed.status == 0
+    assert "converting" in changed.errors
+    assert changed.output == host.run("-m", model, *PROMPT).output != first.output
+
+
+def test_a_gguf_that_cannot_be_used_says_why_before_a_machine_starts(machine, tmp_path):
+    model = write_gguf(tmp_path / "stories.gguf", "--type", "q8_0")
+    model.write_bytes(model.read_bytes().replace(b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0bloom", 1))
+    booted = machine.boot("-m", model, *PROMPT)
+    assert booted.status == 1
+    assert "general.architecture (offset" in booted.errors and "it is bloom" in booted.errors
+
+
+def test_importing_needs_a_small_part_of_the_model_in_memory(tmp_path):
+    """60 MB of weights, of which one tensor is 36 MB, in 16 MB of private memory, C++'s own libraries included."""
+    model = write_gguf(tmp_path / "wide.gguf", "--synthetic", "stories15m", "--type", "f32")
+    limit_kib = 16 * 1024
+    assert model.stat().st_size > 3 * limit_kib * 1024
+    command = f"ulimit -d {limit_kib}; exec {BUILD}/host/bareflow-import {model} -o {tmp_path}/wide.wllm --quant $0"
+    for quant in ("f32", "q4_0"):
+        run = subprocess.run(["bash", "-c", command, quant], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr

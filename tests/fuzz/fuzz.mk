@@ -16,25 +16,30 @@ FUZZ_LIBRARIES = $(ORACLE_LIBRARIES) -L/usr/lib/llvm-$(FUZZ_LLVM)/lib -lLLVM-$(F
 FUZZ_DISK_TARGETS := fuzz_fat16 fuzz_snapshot fuzz_grub_environment
 FUZZ_DISK_SOURCES := $(wildcard persist/*.cpp arch/base/*.cpp) arch/host/panic.cpp \
 	emitter/routine_emitter.cpp emitter/tiny_maker.cpp emitter/tiny_assembler.cpp
-# The importer's readers of other programs' files.
-FUZZ_MODEL_TARGETS := fuzz_safetensors fuzz_json_config fuzz_tokenizer_model
-FUZZ_MODEL_SOURCES := $(addprefix model/tools/,json.cpp safetensors.cpp sentencepiece_model.cpp piece_text.cpp hf_config.cpp \
-	hf_tokenizer.cpp hf_tokenizer_form.cpp files.cpp) $(addprefix model/,tokenizer.cpp tokenizer_section.cpp bpe_encoder.cpp \
-	detokenizer.cpp) $(wildcard arch/base/*.cpp) arch/host/panic.cpp
-# Inputs to begin with, written by the tests' own writers.
-FUZZ_SEEDS := $(BUILD)/fuzz/make_seeds
-# Vocabularies have 256 byte pieces.
-FUZZ_LENGTH_fuzz_tokenizer_model := 8192
-FUZZ_LENGTH_fuzz_json_config := 2048
+# What reads other programs' models, and what makes each one's first inputs: the tests' own writers.
+FUZZ_READER_TARGETS := fuzz_safetensors fuzz_json_config fuzz_tokenizer_model
+FUZZ_MODEL_TARGETS := $(FUZZ_READER_TARGETS) fuzz_gguf
+FUZZ_MODEL_SOURCES := $(wildcard arch/base/*.cpp) arch/host/panic.cpp model/weights.cpp $(addprefix model/,tokenizer.cpp \
+	tokenizer_section.cpp bpe_encoder.cpp detokenizer.cpp) $(filter-out %_main.cpp %/perplexity.cpp,$(wildcard model/tools/*.cpp))
+MAKE_SEEDS := $(BUILD)/fuzz/make_seeds
+$(FUZZ_READER_TARGETS:%=fuzz-%): fuzz-%: $(MAKE_SEEDS)
+$(FUZZ_READER_TARGETS:%=fuzz-%): FUZZ_SEEDS = $(MAKE_SEEDS) $* $(BUILD)/fuzz/corpus/$*
+fuzz-fuzz_gguf: FUZZ_SEEDS = $(MAKE_GGUF) --corpus $(BUILD)/fuzz/corpus/fuzz_gguf
+fuzz-fuzz_gguf: $(MAKE_GGUF)
 FUZZ_ALL := $(FUZZ_TARGETS) $(FUZZ_DISK_TARGETS) $(FUZZ_MODEL_TARGETS)
+# Bytes of an input. Vocabularies have 256 byte pieces.
+FUZZ_BYTES := 512
+fuzz-fuzz_gguf: FUZZ_BYTES := 12288
+fuzz-fuzz_tokenizer_model: FUZZ_BYTES := 8192
+fuzz-fuzz_json_config: FUZZ_BYTES := 2048
 
 .PHONY: fuzz
 fuzz: $(FUZZ_ALL:%=fuzz-%)
 .PHONY: $(FUZZ_ALL:%=fuzz-%)
 $(FUZZ_ALL:%=fuzz-%): fuzz-%: $(BUILD)/fuzz/%
 	@mkdir -p $(BUILD)/fuzz/corpus/$*
-	$(if $(filter $*,$(FUZZ_MODEL_TARGETS)),$(FUZZ_SEEDS) $* $(BUILD)/fuzz/corpus/$*)
-	$< -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -max_len=$(or $(FUZZ_LENGTH_$*),512) -len_control=0 -print_final_stats=1 \
+	$(Q)$(FUZZ_SEEDS)
+	$< -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -max_len=$(FUZZ_BYTES) -len_control=0 -print_final_stats=1 \
 		-verbosity=0 -print_funcs=0 -artifact_prefix=$(BUILD)/fuzz/$*- $(BUILD)/fuzz/corpus/$*
 
 $(BUILD)/fuzz/tests/fuzz/llvm_decoder.o: EXTRA_FLAGS := -isystem /usr/lib/llvm-$(FUZZ_LLVM)/include
@@ -46,9 +51,8 @@ $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o
 $(FUZZ_DISK_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o \
 		$(FUZZ_DISK_SOURCES:%.cpp=$(BUILD)/fuzz/%.o) $(BUILD)/libm.o
 	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined,fuzzer $^ -o $@
-$(FUZZ_MODEL_TARGETS:%=fuzz-%): $(FUZZ_SEEDS)
 $(FUZZ_MODEL_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o \
 		$(FUZZ_MODEL_SOURCES:%.cpp=$(BUILD)/fuzz/%.o) $(BUILD)/libm.o
 	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined,fuzzer $^ -o $@
-$(FUZZ_SEEDS): $(BUILD)/fuzz/tests/fuzz/make_seeds.o $(FUZZ_MODEL_SOURCES:%.cpp=$(BUILD)/fuzz/%.o) $(BUILD)/libm.o
+$(MAKE_SEEDS): $(BUILD)/fuzz/tests/fuzz/make_seeds.o $(FUZZ_MODEL_SOURCES:%.cpp=$(BUILD)/fuzz/%.o) $(BUILD)/libm.o
 	$(FUZZ_CXX) -no-pie -fsanitize=address,undefined $^ -lgtest -o $@

@@ -267,8 +267,8 @@ class DoubleTransformer {
         const ModelConfig& c = weights_.config;
         for (size_t i = 0; i < heads.size(); i += 2) {
             const double exponent = static_cast<double>(i % c.head_size) / c.head_size;
-            const double angle =
-                static_cast<double>(position) / std::pow(static_cast<double>(c.rope_theta), exponent);
+            const double angle = static_cast<double>(position) / (c.rope_scaling == 0 ? 1 : c.rope_scaling) /
+                                 std::pow(static_cast<double>(c.rope_theta), exponent);
             const double x0 = heads[i], x1 = heads[i + 1];
             heads[i] = x0 * std::cos(angle) - x1 * std::sin(angle);
             heads[i + 1] = x0 * std::sin(angle) + x1 * std::cos(angle);

@@ -55,6 +55,35 @@ TEST(WllmFormat, HeaderLiesAsSpecified) {
     EXPECT_EQ(u32(small_image(), 64), 1u);  // tied
 }
 
+TEST(WllmFormat, DefaultsAndRopeScalingLieAsSpecified) {
+    ModelConfig config = small_config();
+    config.rope_scaling = 4;
+    Vocabulary vocabulary = small_vocabulary();
+    vocabulary.add_bos = false;
+    const MadeUpModel model(config);
+    const Descriptor fd(memfd_create("wllm", MFD_CLOEXEC));
+    FileWriter writer(fd.get(), "test.wllm");
+    const auto written = write_wllm({.model = model,
+                                     .vocabulary = vocabulary,
+                                     .chat_template = "plain",
+                                     .provenance = "source=made up\n",
+                                     .defaults = "temp=0.6\n",
+                                     .types = {},
+                                     .layout = Layout::kPanels16},
+                                    writer);
+    ASSERT_TRUE(written.ok());
+    const Image image(MappedFile::map(fd.get(), "test.wllm").value().bytes());
+    EXPECT_EQ(f32(image, 104), 4.0f);
+    EXPECT_EQ(u32(image, 96), 5u);  // sections
+    const auto [offset, size] = section(image, 5);
+    EXPECT_EQ(std::string(image.data() + offset, image.data() + offset + size), "temp=0.6\n");
+    EXPECT_EQ(u32(image, section(image, 2).first + 4), 3u);  // a space before the text, but no BOS
+    StdAllocator allocator;
+    const Weights weights = load_weights(image.bytes(), allocator).take();
+    EXPECT_EQ(weights.config, config);
+    EXPECT_EQ(weights.defaults, "temp=0.6\n");
+}
+
 TEST(WllmFormat, TokenizerSectionLiesAsSpecified) {
     const Image image = small_image();
     const auto [offset, size] = section(image, 2);

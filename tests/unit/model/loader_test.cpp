@@ -165,7 +165,7 @@ std::vector<Hostile> hostile_headers() {
         {"no magic", [](Image& i) { i.header().magic = 0x46554747; }, "magic (offset 0)"},
         {"version 1", [](Image& i) { i.header().version = 1; }, "version (offset 4) is 1"},
         {"header size", [](Image& i) { i.header().header_size = 64; }, "header_size (offset 40)"},
-        {"reserved", [](Image& i) { i.header().reserved[4] = 1; }, "reserved (offset 120)"},
+        {"reserved", [](Image& i) { i.header().reserved[3] = 1; }, "reserved (offset 120)"},
         {"file size", [](Image& i) { i.header().file_size = kHuge; }, "file_size (offset 80)"},
         {"model type", [](Image& i) { i.header().model_type = 7; }, "model_type (offset 8)"},
         {"no layers", [](Image& i) { i.header().num_layers = 0; }, "num_layers (offset 12)"},
@@ -197,6 +197,10 @@ std::vector<Hostile> hostile_headers() {
         {"theta infinite", [=](Image& i) { i.header().rope_theta = infinity; }, "rope_theta (offset 56)"},
         {"eps negative", [](Image& i) { i.header().norm_eps = -1e-5f; }, "norm_eps (offset 60)"},
         {"eps NaN", [=](Image& i) { i.header().norm_eps = nan; }, "norm_eps (offset 60)"},
+        {"scaling negative", [](Image& i) { i.header().rope_scaling = -2; }, "rope_scaling (offset 104)"},
+        {"scaling NaN", [=](Image& i) { i.header().rope_scaling = nan; }, "rope_scaling (offset 104)"},
+        {"scaling infinite", [=](Image& i) { i.header().rope_scaling = infinity; },
+         "rope_scaling (offset 104)"},
         {"flags", [](Image& i) { i.header().flags |= 2; }, "flags (offset 64)"},
         {"untied without a head", [](Image& i) { i.header().flags = 0; }, "tensor directory"},
         {"bos", [](Image& i) { i.header().bos_id = 10; }, "bos_id (offset 68)"},
@@ -298,7 +302,7 @@ std::vector<Hostile> hostile_tokenizers() {
         {"no pieces", word(0, 0), "count (offset 0)"},
         {"count huge", word(0, 0xFFFFFFFF), "count (offset 0)"},
         {"count one more", word(0, kPieces + 1), "do not make a section"},
-        {"flags", word(4, 3), "flags (offset 4)"},
+        {"flags", word(4, 4), "flags (offset 4)"},
         {"text size", word(8, 0xFFFFFFFF), "do not make a section"},
         {"reserved", word(12, 1), "reserved (offset 12)"},
         {"score NaN", word(kScores + 8, 0x7FC00000), "score of piece 2"},
@@ -373,6 +377,21 @@ TEST(Loader, TakesThePlainTemplateWhereTheFileSaysNothing) {
     const auto loaded = load_weights(image.bytes(), allocator);
     ASSERT_TRUE(loaded.ok());
     EXPECT_EQ(loaded.value().chat_template, "plain");
+}
+
+TEST(Loader, GivesTheDefaultsWhereTheFileHasSome) {
+    Image image = small_image();
+    EXPECT_EQ(load_weights(image.bytes(), allocator).value().defaults, "");
+    image.section(kProvenance).kind = SectionKind::kDefaults;
+    reseal(image);
+    EXPECT_EQ(load_weights(image.bytes(), allocator).value().defaults, "source=made up\n");
+    image.section(kTemplate).kind = SectionKind::kDefaults;
+    reseal(image);
+    EXPECT_THAT(refusal(image.bytes()), HasSubstr("a second time"));
+    image.section(kTemplate).kind = SectionKind::kChatTemplate;
+    image[image.section(kProvenance).offset] = 0xFF;
+    reseal(image);
+    EXPECT_THAT(refusal(image.bytes()), HasSubstr("not UTF-8"));
 }
 
 TEST(Loader, AllowsAVocabularyLargerThanTheTokenizer) {

@@ -8,6 +8,7 @@
 #include "arch/base/text.h"
 #include "model/reference.h"
 #include "tests/unit/model/session_support.h"
+#include "tests/unit/model/test_models.h"
 
 namespace bareflow {
 namespace {
@@ -77,6 +78,20 @@ TEST(Session, FeedsBosThePromptAndEachTokenAtItsPosition) {
     EXPECT_EQ(desk.operators.positions, expected.size());
     EXPECT_EQ(run.stop, StopReason::kEndOfText);
     EXPECT_EQ(run.generated, 3u);
+}
+
+TEST(Session, AVocabularyWithoutBosBeginsWithThePromptButAnEmptyOneStillHasBos) {
+    Image image(testing::default_model());
+    image.at<wllm::TokenizerHeader>(image.section(1).offset).flags |= wllm::kTokenizerNoBos;
+    reseal(image);
+    SessionDesk desk;
+    ASSERT_TRUE(desk.session.open({"file", "no bos", image.bytes()}, desk.operators, 0).ok());
+    Collector story;
+    generate(desk, "Once upon", 0, story);
+    EXPECT_EQ(desk.operators.fed, desk.tokens_of("Once upon"));
+    desk.operators.fed.clear();
+    EXPECT_EQ(generate(desk, "", 0, story).prompt.tokens, 1u);
+    EXPECT_EQ(desk.operators.fed, std::vector<uint32_t>{kBos});
 }
 
 TEST(Session, ThePromptIsWrittenByteForByteBeforeItsContinuation) {

@@ -81,6 +81,24 @@ TEST(Transformer, AgreesWithDoublePrecisionForTiedAndUntiedModelsInEveryType) {
     }
 }
 
+TEST(Transformer, DividesPositionsByTheFactorOfLinearScaling) {
+    const std::vector<uint32_t> tokens = some_tokens(kContext, 5);
+    ModelConfig config = small_config(true);
+    const RandomModel plain(config, ElementType::kF32, Layout::kPanels16, 15);
+    config.rope_scaling = 3;
+    const RandomModel scaled(config, ElementType::kF32, Layout::kPanels16, 15);
+    const std::vector<Logits> logits = run(scaled, NumericClass::kMulAdd, tokens);
+    DoubleTransformer exact(scaled.weights), unscaled(plain.weights);
+    double worst = 0, worst_unscaled = 0;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+        worst = std::max(worst, testing::worst_difference(logits[i].data(), exact.forward(tokens[i])));
+        worst_unscaled = std::max(worst_unscaled,
+                                  testing::worst_difference(logits[i].data(), unscaled.forward(tokens[i])));
+    }
+    EXPECT_LE(worst, kLogitBound);
+    EXPECT_GT(worst_unscaled, 100 * kLogitBound);
+}
+
 TEST(Transformer, GivesTheSameBitsInEveryLayout) {
     const std::vector<uint32_t> tokens = some_tokens(10, 2);
     for (ElementType type : {ElementType::kF32, ElementType::kF16}) {
