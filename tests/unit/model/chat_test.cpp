@@ -29,6 +29,10 @@ struct FakeMachine final : ChatMachine {
     }
     Report memory_report() override { return Report("a lot of memory\n"); }
     uint64_t random_seed() override { return 4711; }
+    Allocator& allocator() override { return memory; }
+    FileStore* files() override { return disk; }
+    TestAllocator memory;
+    FileStore* disk = nullptr;
     void dump_routines(std::string_view key, TextListener& out) override {
         for (int line = 0; line < 1000 && !out.stop_requested(); ++line) {
             out.text("code of ");
@@ -47,7 +51,9 @@ struct ChatDesk : SessionDesk {
     const std::string& talk(std::string keys) {
         terminal.input = std::move(keys);
         LineEditor editor = LineEditor::make(terminal, allocator).take();
-        Chat(terminal, editor, session, options, machine).run();
+        const std::string_view name = options.chat_template.empty() ? "plain" : options.chat_template;
+        Conversation conversation = Conversation::make(session, allocator, *find_chat_template(name)).take();
+        Chat(terminal, editor, session, conversation, options, machine).run();
         return terminal.output;
     }
     FakeTerminal terminal;
@@ -74,7 +80,7 @@ TEST(Chat, AnEmptyLineBeginsAStoryFromNothing) {
 TEST(Chat, SaysWhyAStoryEndedEarly) {
     ChatDesk desk;
     desk.operators.script.assign(1000, desk.byte_token('a'));
-    EXPECT_THAT(desk.talk("/n 3\rx\r"), HasSubstr("xaaa\n[3 tokens: /n sets how many]\n\n> "));
+    EXPECT_THAT(desk.talk("/n 3\rx\r"), HasSubstr("xaaa\n[3 tokens: /more goes on, /n sets how many]\n\n> "));
     ASSERT_TRUE(desk.open(16).ok());
     EXPECT_THAT(desk.talk("/n -1\rx\r"), HasSubstr("[the context of 16 tokens is full]\n"));
 }
@@ -211,7 +217,8 @@ TEST(ChatCommands, HelpListsThemAll) {
     ChatDesk desk;
     const std::string& shown = desk.talk("/help\r");
     for (const char* name : {"help", "stats", "mem", "cpu", "model", "temp T", "top-k K", "top-p P",
-                             "min-p P", "repeat-penalty R", "seed N", "n N", "clear", "quit"}) {
+                             "min-p P", "repeat-penalty R", "seed N", "n N", "system TEXT", "save NAME",
+                             "load NAME", "regen", "more", "clear", "quit"}) {
         EXPECT_THAT(shown, HasSubstr(std::string("\n/") + name + " ")) << name;
     }
 }
@@ -224,11 +231,12 @@ TEST(ChatCommands, TellOfTheModelAndTheSpeed) {
     EXPECT_THAT(shown, HasSubstr("6 layers, hidden 128, feed-forward 384, 8 heads of 16, 4 key/value heads"));
     EXPECT_THAT(shown, HasSubstr("vocabulary 1024, context 512 of 512"));
     EXPECT_THAT(shown, HasSubstr("source"));  // provenance
-    EXPECT_THAT(
-        shown,
-        HasSubstr("generation       50.00 ms        5 tokens     10.000 ms/token     100.00 tokens/s"));
-    EXPECT_THAT(shown, HasSubstr("first token      30.00 ms after Enter"));  // BOS, the dummy prefix, x
-    EXPECT_THAT(shown, HasSubstr("1           5 tokens"));
+    EXPECT_THAT(shown, HasSubstr("prompt eval time =      30.00 ms /     3 tokens (   10.00 ms per token,"
+                                 "   100.00 tokens per second)\n"));  // BOS, the dummy prefix, x
+    EXPECT_THAT(shown, HasSubstr("       eval time =      50.00 ms /     5 runs   (   10.00 ms per token,"
+                                 "   100.00 tokens per second)\n"));
+    EXPECT_THAT(shown, HasSubstr("      total time =      80.00 ms /     8 tokens\n"));
+    EXPECT_THAT(shown, HasSubstr("first token time =      30.00 ms after Enter, of the last of 1; 5 tokens"));
     EXPECT_THAT(shown, HasSubstr("\x1b[2J"));
 }
 
