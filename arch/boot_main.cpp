@@ -142,7 +142,11 @@ Result<void> chat(Platform& platform, const Options& options, Session& session, 
     Machine machine(platform, routines);
     Conversation conversation = TRY(Conversation::make(
         session, platform.allocator(), choose_template(platform, options, session.weights())));
-    if (!options.system.empty()) TRY(conversation.set_system(options.system));
+    if (!options.system.empty()) {
+        if (const Result<void> set = conversation.set_system(options.system); !set.ok())
+            platform.terminal().write(
+                FixedString<300>::formatted("--system: {}\n", set.error().message.view()));
+    }
     Chat(platform.terminal(), editor, session, conversation, options, machine).run();
     return {};
 }

@@ -110,6 +110,11 @@ ChatCommands::Outcome ChatCommands::run(std::string_view line) {
     return Outcome::kGoOn;
 }
 
+void ChatCommands::print_arguments(std::string_view pattern, std::span<const FormatArgument> arguments) {
+    char line[400];
+    terminal_.write(format_arguments(line, pattern, arguments));
+}
+
 void ChatCommands::help() {
     for (const Command& command : kCommands) {
         const auto usage = FixedString<40>::formatted("/{} {}", command.name, command.argument);

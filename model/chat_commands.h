@@ -72,8 +72,14 @@ class ChatCommands {
 
     template <typename... Arguments>
     void print(std::string_view pattern, const Arguments&... arguments) {
-        terminal_.write(FixedString<400>::formatted(pattern, arguments...));
+        if constexpr (sizeof...(arguments) == 0) {
+            print_arguments(pattern, {});
+        } else {
+            const FormatArgument erased[] = {FormatArgument(arguments)...};
+            print_arguments(pattern, erased);
+        }
     }
+    void print_arguments(std::string_view pattern, std::span<const FormatArgument> arguments);
 
     Terminal& terminal_;
     Session& session_;
