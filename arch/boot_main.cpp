@@ -140,8 +140,8 @@ const ChatTemplate& choose_template(Platform& platform, const Options& options, 
 Result<void> chat(Platform& platform, const Options& options, Session& session, RoutineService& routines) {
     LineEditor editor = TRY(LineEditor::make(platform.terminal(), platform.allocator()));
     Machine machine(platform, routines);
-    Conversation conversation = TRY(Conversation::make(
-        session, platform.allocator(), choose_template(platform, options, session.weights())));
+    Conversation conversation(session);
+    TRY(conversation.open(platform.allocator(), choose_template(platform, options, session.weights())));
     if (!options.system.empty()) {
         if (const Result<void> set = conversation.set_system(options.system); !set.ok())
             platform.terminal().write(

@@ -12,19 +12,22 @@ void copy(std::string_view from, char* to) { __builtin_memmove(to, from.data(), 
 
 }  // namespace
 
-Result<Conversation> Conversation::make(Session& session, Allocator& allocator,
-                                        const ChatTemplate& chat_template) {
-    const uint32_t context = session.transformer().context();
-    Conversation made(session, chat_template);
-    made.system_ = TRY(Buffer<char>::make(allocator, kMaxText, "system prompt"));
-    made.turns_ = TRY(Buffer<Turn>::make(allocator, context / 2 + 2, "turns"));
-    made.texts_ =
-        TRY(Buffer<char>::make(allocator, kMaxText + context * kTextBytesPerToken, "what was said"));
-    made.replies_ = TRY(Buffer<uint32_t>::make(allocator, context, "replies"));
-    made.prompt_ = TRY(Buffer<uint32_t>::make(allocator, context, "tokens before a reply"));
-    made.between_ = TRY(Buffer<char>::make(allocator, 2 * kMaxText + kTemplateText, "a template's text"));
-    if (!chat_template.end.empty()) made.end_token_ = session.tokenizer().special(chat_template.end);
-    return made;
+Result<void> Conversation::open(Allocator& allocator, const ChatTemplate& chat_template) {
+    const uint32_t context = session_.transformer().context();
+    set_template(chat_template);
+    system_ = TRY(Buffer<char>::make(allocator, kMaxText, "system prompt"));
+    turns_ = TRY(Buffer<Turn>::make(allocator, context / 2 + 2, "turns"));
+    texts_ = TRY(Buffer<char>::make(allocator, kMaxText + context * kTextBytesPerToken, "what was said"));
+    replies_ = TRY(Buffer<uint32_t>::make(allocator, context, "replies"));
+    prompt_ = TRY(Buffer<uint32_t>::make(allocator, context, "tokens before a reply"));
+    between_ = TRY(Buffer<char>::make(allocator, 2 * kMaxText + kTemplateText, "a template's text"));
+    return {};
+}
+
+void Conversation::set_template(const ChatTemplate& chat_template) {
+    template_ = &chat_template;
+    end_token_ =
+        chat_template.end.empty() ? Tokenizer::kNone : session_.tokenizer().special(chat_template.end);
 }
 
 Said Conversation::said() const {
@@ -42,9 +45,7 @@ Result<void> Conversation::restore(const ChatTemplate& chat_template, const Said
             "its {} turns, {} bytes and {} tokens of replies do not fit in a context of {} tokens; raise -c",
             said.turns.size(), said.texts.size(), said.replies.size(), context());
     }
-    template_ = &chat_template;
-    end_token_ =
-        chat_template.end.empty() ? Tokenizer::kNone : session_->tokenizer().special(chat_template.end);
+    set_template(chat_template);
     copy(said.system, system_.data());
     copy(said.texts, texts_.data());
     __builtin_memmove(turns_.data(), said.turns.data(), said.turns.size_bytes());
@@ -56,7 +57,7 @@ Result<void> Conversation::restore(const ChatTemplate& chat_template, const Said
 }
 
 void Conversation::clear() {
-    session_->forget();
+    session_.forget();
     turn_count_ = replies_size_ = 0;
     texts_size_ = 0;
 }
@@ -107,7 +108,7 @@ void Conversation::forget_oldest(uint32_t count) {
 }
 
 void Conversation::take_reply() {
-    const std::span<const uint32_t> reply = session_->reply();
+    const std::span<const uint32_t> reply = session_.reply();
     uint32_t& size = turns_[turn_count_ - 1].reply_size;
     replies_size_ -= size;
     size = static_cast<uint32_t>(reply.size());
@@ -116,8 +117,8 @@ void Conversation::take_reply() {
 }
 
 Result<uint32_t> Conversation::write_turns(uint32_t first) {
-    const Weights& weights = session_->weights();
-    const Tokenizer& tokenizer = session_->tokenizer();
+    const Weights& weights = session_.weights();
+    const Tokenizer& tokenizer = session_.tokenizer();
     TemplateWriter writer(tokenizer, weights.config, prompt_.span(), between_.span());
     const std::string_view texts(texts_.data(), texts_size_);
     size_t text = 0, reply = 0;
@@ -160,12 +161,12 @@ Result<bool> Conversation::fit(uint32_t first, uint32_t room) {
         if (needed + wanted <= context()) {
             if (first > 0) {
                 forget_oldest(first);
-                LogRecord(session_->log(), "context_shift")
+                LogRecord(session_.log(), "context_shift")
                     .field("forgotten", first)
                     .field("kept", turn_count_)
                     .field("tokens", needed);
             }
-            session_->lay_out(prompt_.span().first(tokens), last_reply());
+            session_.lay_out(prompt_.span().first(tokens), last_reply());
             return true;
         }
         if (is_last) return false;
@@ -182,7 +183,7 @@ bool Conversation::make_room() {
 Result<RunStatistics> Conversation::write_story(std::string_view text, const Settings& settings,
                                                 TextListener& listener) {
     const WriteRequest request{settings.max_tokens, settings.sampling, settings.stops};
-    const RunStatistics run = TRY(session_->generate(text, request, listener));
+    const RunStatistics run = TRY(session_.generate(text, request, listener));
     take_reply();
     return run;
 }
@@ -195,13 +196,13 @@ Result<RunStatistics> Conversation::reply(const Settings& settings, TextListener
             "this does not fit in the context of {} tokens{}; shorten it, or raise -c (this model has {} at "
             "most)",
             context(), system_size_ != 0 ? ", with the system prompt" : "",
-            session_->weights().config.context_length);
+            session_.weights().config.context_length);
     }
     std::string_view stops[kMostStops + 1];
     size_t count = 0;
     for (std::string_view stop : settings.stops) stops[count++] = stop;
     stops[count++] = template_->stop;
-    const RunStatistics run = session_->write_on(
+    const RunStatistics run = session_.write_on(
         {settings.max_tokens, settings.sampling, {stops, count}, end_token_, this}, listener);
     take_reply();
     return run;
@@ -239,10 +240,10 @@ Result<RunStatistics> Conversation::say_more(const Settings& settings, TextListe
     forgotten_ = 0;
     if (turn_count_ == 0) return Error::make(ErrorCode::kNotFound, "nothing was written yet");
     if (!template_->is_plain()) return reply(settings, listener);
-    if (session_->tokens().size() == context())
+    if (session_.tokens().size() == context())
         return Error::make(ErrorCode::kOutOfRange, "the context of {} tokens is full; raise -c", context());
     const RunStatistics run =
-        session_->write_on({settings.max_tokens, settings.sampling, settings.stops}, listener);
+        session_.write_on({settings.max_tokens, settings.sampling, settings.stops}, listener);
     take_reply();
     return run;
 }

@@ -21,10 +21,11 @@ struct Said {
 
 class Conversation final : private RoomMaker {
  public:
-    /// Of the model that `session` has opened. All outlive it.
-    static Result<Conversation> make(Session& session, Allocator& allocator,
-                                     const ChatTemplate& chat_template);
-    Conversation(Conversation&&) = default;
+    explicit Conversation(Session& session) : session_(session) {}
+    Conversation(const Conversation&) = delete;
+    Conversation& operator=(const Conversation&) = delete;
+    /// Once, when the session has its model. Both outlive this.
+    Result<void> open(Allocator& allocator, const ChatTemplate& chat_template);
 
     struct Settings {
         uint32_t max_tokens;
@@ -56,9 +57,7 @@ class Conversation final : private RoomMaker {
     static constexpr size_t kMaxText = 4096;  ///< bytes of a system prompt, and of what is said at a time
 
  private:
-    Conversation(Session& session, const ChatTemplate& chat_template)
-        : session_(&session), template_(&chat_template) {}
-
+    void set_template(const ChatTemplate& chat_template);
     Result<RunStatistics> reply(const Settings& settings, TextListener& listener);
     Result<RunStatistics> write_story(std::string_view text, const Settings& settings,
                                       TextListener& listener);
@@ -78,8 +77,8 @@ class Conversation final : private RoomMaker {
     std::string_view last_text() const;
     uint32_t context() const { return static_cast<uint32_t>(prompt_.size()); }
 
-    Session* session_;
-    const ChatTemplate* template_;
+    Session& session_;
+    const ChatTemplate* template_ = nullptr;
     uint32_t end_token_ = Tokenizer::kNone;
     uint32_t forgotten_ = 0;
     Buffer<char> system_;  ///< (kMaxText)

@@ -52,7 +52,8 @@ struct ChatDesk : SessionDesk {
         terminal.input = std::move(keys);
         LineEditor editor = LineEditor::make(terminal, allocator).take();
         const std::string_view name = options.chat_template.empty() ? "plain" : options.chat_template;
-        Conversation conversation = Conversation::make(session, allocator, *find_chat_template(name)).take();
+        Conversation conversation(session);
+        conversation.open(allocator, *find_chat_template(name)).take();
         Chat(terminal, editor, session, conversation, options, machine).run();
         return terminal.output;
     }

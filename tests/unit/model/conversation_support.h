@@ -58,7 +58,8 @@ struct ConversationDesk : SessionDesk {
         Operators* chosen = real ? reference_operators(NumericClass::kMulAdd, cpu).take() : &operators;
         session.open(default_image(), *chosen, context, cache).take();
         session.seed(1);
-        conversation.emplace(Conversation::make(session, allocator, *find_chat_template(name)).take());
+        conversation.emplace(session);
+        conversation->open(allocator, *find_chat_template(name)).take();
         options.sampling.temperature = 0;
     }
     Conversation::Settings settings(uint32_t n) {

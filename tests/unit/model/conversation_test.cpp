@@ -322,8 +322,8 @@ TEST(Conversation, RunsOutOfMemoryWithAnErrorAtEachAllocation) {
     ASSERT_TRUE(desk.open().ok());
     for (size_t allowed = 0;; ++allowed) {
         desk.allocator.fail_after = desk.allocator.made + allowed;
-        const Result<Conversation> made =
-            Conversation::make(desk.session, desk.allocator, *find_chat_template("zephyr"));
+        Conversation conversation(desk.session);
+        const Result<void> made = conversation.open(desk.allocator, *find_chat_template("zephyr"));
         if (made.ok()) {
             EXPECT_EQ(allowed, 6u);
             break;
