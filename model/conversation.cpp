@@ -8,7 +8,11 @@ constexpr size_t kTemplateText = 256;
 /// In English; where more is said with fewer tokens, the oldest turns go a little earlier.
 constexpr size_t kTextBytesPerToken = 8;
 
-void copy(std::string_view from, char* to) { __builtin_memmove(to, from.data(), from.size()); }
+/// Nothing may come from nowhere.
+void move(void* to, const void* from, size_t bytes) {
+    if (bytes != 0) __builtin_memmove(to, from, bytes);
+}
+void copy(std::string_view from, char* to) { move(to, from.data(), from.size()); }
 
 }  // namespace
 
@@ -48,8 +52,8 @@ Result<void> Conversation::restore(const ChatTemplate& chat_template, const Said
     set_template(chat_template);
     copy(said.system, system_.data());
     copy(said.texts, texts_.data());
-    __builtin_memmove(turns_.data(), said.turns.data(), said.turns.size_bytes());
-    __builtin_memmove(replies_.data(), said.replies.data(), said.replies.size_bytes());
+    move(turns_.data(), said.turns.data(), said.turns.size_bytes());
+    move(replies_.data(), said.replies.data(), said.replies.size_bytes());
     system_size_ = said.system.size(), texts_size_ = said.texts.size();
     turn_count_ = static_cast<uint32_t>(said.turns.size());
     replies_size_ = static_cast<uint32_t>(said.replies.size());
@@ -102,9 +106,9 @@ void Conversation::forget_oldest(uint32_t count) {
     uint32_t text = 0, reply = 0;
     for (uint32_t i = 0; i < count; ++i) text += turns_[i].text_size, reply += turns_[i].reply_size;
     texts_size_ -= text, replies_size_ -= reply, turn_count_ -= count, forgotten_ += count;
-    __builtin_memmove(texts_.data(), texts_.data() + text, texts_size_);
-    __builtin_memmove(replies_.data(), replies_.data() + reply, replies_size_ * sizeof(uint32_t));
-    __builtin_memmove(turns_.data(), turns_.data() + count, turn_count_ * sizeof(Turn));
+    move(texts_.data(), texts_.data() + text, texts_size_);
+    move(replies_.data(), replies_.data() + reply, replies_size_ * sizeof(uint32_t));
+    move(turns_.data(), turns_.data() + count, turn_count_ * sizeof(Turn));
 }
 
 void Conversation::take_reply() {
@@ -112,7 +116,7 @@ void Conversation::take_reply() {
     uint32_t& size = turns_[turn_count_ - 1].reply_size;
     replies_size_ -= size;
     size = static_cast<uint32_t>(reply.size());
-    __builtin_memcpy(replies_.data() + replies_size_, reply.data(), reply.size_bytes());
+    move(replies_.data() + replies_size_, reply.data(), reply.size_bytes());
     replies_size_ += size;
 }
 
