@@ -71,6 +71,82 @@ Result<AsyncFile*> BootDisk::stream(const FileInfo& file) {
     return static_cast<AsyncFile*>(&stream_.emplace(*disk_, std::move(runs), file.size));
 }
 
+// ---- conversations
+namespace {
+
+FixedString<12> new_name(std::string_view name) {
+    return FixedString<12>::formatted("{}.NEW", name.substr(0, name.find('.')));
+}
+
+}  // namespace
+
+Result<FileInfo> BootDisk::kept_file(std::string_view name) {
+    if (!volume_)
+        return Error::make(ErrorCode::kNotFound, "there is no disk with a FAT16 volume for BareFlow");
+    Result<FileInfo> info = volume_->info(name);
+    if (!info.ok() && info.error().code == ErrorCode::kNotFound) {
+        Result<FileInfo> left = volume_->info(new_name(name));
+        if (left.ok()) return left;
+    }
+    return info;
+}
+
+Result<uint64_t> BootDisk::file_size(std::string_view name) { return uint64_t{TRY(kept_file(name)).size}; }
+
+Result<void> BootDisk::read_file(std::string_view name, uint64_t offset, std::span<uint8_t> out) {
+    return volume_->read(TRY(kept_file(name)), offset, out);
+}
+
+Result<void> BootDisk::check_kind(std::string_view name, ByteSpan kind) {
+    const Result<FileInfo> info = volume_->info(name);
+    if (!info.ok()) return info.error().code == ErrorCode::kNotFound ? Result<void>() : info.error();
+    uint8_t first[kKindBytes] = {};
+    if (!info.value().directory && info.value().size >= kKindBytes) TRY(volume_->read(name, 0, first));
+    const bool same = __builtin_memcmp(first, kind.data(), kKindBytes) == 0;
+    if (!info.value().directory && (same || info.value().size == 0)) return {};
+    return invalid("{} on the disk is something else; choose another name", name);
+}
+
+Result<void> BootDisk::write_parts(std::string_view name, std::span<const ByteSpan> parts) {
+    TRY(volume_->create(name));
+    for (const ByteSpan part : parts) {
+        if (!part.empty()) TRY(volume_->append(name, part));
+    }
+    return {};
+}
+
+Result<void> BootDisk::replace_file(std::string_view name, std::span<const ByteSpan> parts) {
+    if (!volume_)
+        return Error::make(ErrorCode::kNotFound, "there is no disk with a FAT16 volume for BareFlow");
+    TRY(volume_->writable());
+    const FixedString<12> fresh = new_name(name);
+    TRY(check_kind(name, parts[0]));
+    TRY(check_kind(fresh, parts[0]));
+    const bool there = volume_->info(name).ok();
+    if (volume_->info(fresh).ok()) {
+        // What a power cut has left: half a file, or one that only lacks its name.
+        TRY(there ? volume_->remove(fresh) : volume_->rename(fresh, name));
+    }
+    uint64_t bytes = 0;
+    for (const ByteSpan part : parts) bytes += part.size();
+    const uint64_t cluster = volume_->cluster_bytes();
+    if ((bytes + cluster - 1) / cluster * cluster > volume_->free_bytes()) {
+        return Error::make(
+            ErrorCode::kOutOfRange,
+            "it takes {} bytes, and the disk has {} free; the old one goes only when the new one is there",
+            bytes, volume_->free_bytes());
+    }
+    Result<void> done = write_parts(fresh, parts);
+    if (done.ok()) {
+        if (volume_->info(name).ok()) TRY(volume_->remove(name));
+        done = volume_->rename(fresh, name);
+    } else if (volume_->info(fresh).ok()) {
+        static_cast<void>(volume_->remove(fresh));
+    }
+    TRY(volume_->unmount());
+    return done;
+}
+
 FixedFile* BootDisk::snapshot_slot(unsigned index) {
     if (!volume_ || index >= kSlots) return nullptr;
     if (!slots_opened_) open_slots();

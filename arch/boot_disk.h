@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "arch/base/allocator.h"
+#include "arch/base/file_store.h"
 #include "arch/base/log.h"
 #include "arch/base/stage.h"
 #include "persist/fat16.h"
@@ -13,7 +14,7 @@
 
 namespace bareflow {
 
-class BootDisk {
+class BootDisk final : public FileStore {
  public:
     static constexpr std::string_view kModel = "model.wllm", kConfig = "bareflow.cfg";
     /// A volume with this label is taken, whatever is on it.
@@ -41,6 +42,13 @@ class BootDisk {
     /// The file as one that is read ahead; not another one at the same time. It must not be changed meanwhile.
     Result<AsyncFile*> stream(const FileInfo& file);
 
+    // ---- the chat's conversations
+    Result<uint64_t> file_size(std::string_view name) override;
+    Result<void> read_file(std::string_view name, uint64_t offset, std::span<uint8_t> out) override;
+    /// The new file is written beside the old one, as NAME.NEW, before that is removed: where the power failed in between,
+    /// NAME.NEW stands for it.
+    Result<void> replace_file(std::string_view name, std::span<const ByteSpan> parts) override;
+
     /// SNAPA.BIN and SNAPB.BIN; made, both, the first time that one is asked for and not there. nullptr, with a record
     /// `snapshot_slot` of the reason: there is no volume, no room, or the file is in pieces.
     FixedFile* snapshot_slot(unsigned index);
@@ -55,6 +63,11 @@ class BootDisk {
     Result<void> report_native(bool good);
 
  private:
+    /// `name`, or what a power cut has left in its place; kNotFound: neither.
+    Result<FileInfo> kept_file(std::string_view name);
+    /// Whether the file, if there is one, begins with these bytes or is empty.
+    Result<void> check_kind(std::string_view name, ByteSpan kind);
+    Result<void> write_parts(std::string_view name, std::span<const ByteSpan> parts);
     Result<FatFixedFile> open_in_place(std::string_view path);
     Result<void> fill_native(const SnapshotView& learned);
     bool is_meant(Fat16& volume) const;

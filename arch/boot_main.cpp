@@ -55,6 +55,8 @@ class Machine final : public ChatMachine {
     }
     void report_profile(TextListener& out) override { routines_.report_profile(out); }
     void tune(TextListener& out) override { routines_.tune(out); }
+    FileStore* files() override { return platform_.files(); }
+    Allocator& allocator() override { return platform_.allocator(); }
     bool idle() override { return routines_.idle(); }
     void between_tokens() override { routines_.between_tokens(); }
 
@@ -112,16 +114,40 @@ Result<void> write_one_story(Platform& platform, const Options& options, Session
         prompt = TRY(first_line(terminal, input));
     }
     StoryWriter writer(terminal, routines);
-    TRY(session.generate(prompt, options.max_tokens, options.sampling, writer));
+    TRY(session.generate(prompt, {options.max_tokens, options.sampling, {options.stops, options.stop_count}},
+                         writer));
     terminal.write("\n");
     routines.after_story();
     return {};
 }
 
+/// The option's template, else the model's own; the user is told where that is one that nobody here knows.
+const ChatTemplate& choose_template(Platform& platform, const Options& options, const Weights& weights) {
+    const bool asked = !options.chat_template.empty();
+    const ChatTemplate* found =
+        asked ? find_chat_template(options.chat_template) : recognise_chat_template(weights.chat_template);
+    const std::string_view source = asked ? "option" : found != nullptr ? "model" : "unknown";
+    if (found == nullptr) {
+        found = find_chat_template(kTemplateNames[0]);
+        platform.terminal().write(
+            "The model's chat template is none that BareFlow knows: what you type is continued as a text.\n"
+            "--chat-template zephyr, llama-2 or chatml says which one it resembles.\n");
+    }
+    LogRecord(platform.log(), "chat_template").field("name", found->name).field("source", source);
+    return *found;
+}
+
 Result<void> chat(Platform& platform, const Options& options, Session& session, RoutineService& routines) {
     LineEditor editor = TRY(LineEditor::make(platform.terminal(), platform.allocator()));
     Machine machine(platform, routines);
-    Chat(platform.terminal(), editor, session, options, machine).run();
+    Conversation conversation(session);
+    TRY(conversation.open(platform.allocator(), choose_template(platform, options, session.weights())));
+    if (!options.system.empty()) {
+        if (const Result<void> set = conversation.set_system(options.system); !set.ok())
+            platform.terminal().write(
+                FixedString<300>::formatted("--system: {}\n", set.error().message.view()));
+    }
+    Chat(platform.terminal(), editor, session, conversation, options, machine).run();
     return {};
 }
 
@@ -172,10 +198,13 @@ Result<void> run(RoutineService& routines, Platform& platform, const Options& op
         .field("cpu", platform.cpu_name());
     Session session(platform.allocator(), platform.log(), platform.clock(), start_ns);
     TRY(open_model(platform, options, candidates, chatting, routines, session));
+    Options settings = options;
+    if (const Result<void> set = settings.set_defaults(session.weights().defaults); !set.ok())
+        LogRecord(platform.log(), "model_defaults").field("reason", set.error().message.view());
     routines.prepare(session);
-    session.seed(options.sampling.random_seed ? platform.entropy() : options.sampling.seed);
-    Result<void> done = chatting ? chat(platform, options, session, routines)
-                                 : write_one_story(platform, options, session, routines);
+    session.seed(settings.sampling.random_seed ? platform.entropy() : settings.sampling.seed);
+    Result<void> done = chatting ? chat(platform, settings, session, routines)
+                                 : write_one_story(platform, settings, session, routines);
     routines.finish(done.ok());
     if (options.profile) {
         StoryWriter writer(platform.terminal(), routines);

@@ -13,6 +13,7 @@
 
 namespace bareflow {
 
+class FileStore;     // arch/base/file_store.h
 class FixedFile;     // persist/fixed_file.h
 class SnapshotView;  // persist/snapshot.h
 
@@ -69,6 +70,8 @@ class Platform {
         static_cast<void>(index);
         return nullptr;
     }
+    /// Where the chat keeps conversations; nullptr: nowhere.
+    virtual FileStore* files() { return nullptr; }
     /// 20 bytes that change with every build of other code; empty where nobody knows: then no snapshot is used.
     virtual ByteSpan build_id() const { return {}; }
     /// Routines that the image brought along (persist/native_segment.h), executable; empty where it has no room for them.

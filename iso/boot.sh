@@ -51,7 +51,11 @@ The text
   --repeat-penalty R     1: none (default: 1.0)
   --seed N               -1: a random one (default: -1)
   -c N                   context length; 0: the model's (default: 0)
+  --stop TEXT            end where the model writes TEXT; may be given four times
   --cache-type f32|f16   how keys and values are kept; f16 takes half the memory (default: f32)
+The chat
+  --chat-template NAME   plain, zephyr, llama-2 or chatml: how it is written for the model (default: the model's own)
+  --system TEXT          what it begins with: who the model is to be, and how it is to answer
 The model
   -m FILE                .wllm, or what is converted first: a .gguf, a llama2.c .bin or a Hugging Face folder (default: the
                          embedded one)
@@ -153,6 +157,11 @@ set_option() { # NAME VALUE
             want_count "$name" "$value" 0 64
             to_kernel threads "$value"
             ;;
+        --chat-template)
+            want_one_of "$name" "$value" plain zephyr llama-2 chatml
+            to_kernel chat-template "$value"
+            ;;
+        --system | --stop) to_kernel "${name#--}" "$value" ;;
         --cache-type) want_one_of "$name" "$value" f32 f16 && to_kernel cache-type "$value" ;;
         --isa)
             want_one_of "$name" "$value" auto scalar sse2 ssse3 avx2 avx512

@@ -49,7 +49,7 @@ bool is_worse(const Pair& a, const Pair& b) {
 
 class BpeEncoder {
  public:
-    explicit BpeEncoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+    BpeEncoder(const Tokenizer& tokenizer, Encoding encoding) : tokenizer_(tokenizer), encoding_(encoding) {}
 
     Result<Buffer<uint32_t>> encode(std::string_view text) {
         TRY(normalise(text));
@@ -71,7 +71,8 @@ class BpeEncoder {
     std::string_view text_of(const Symbol& symbol) const { return text().substr(symbol.begin, symbol.size); }
 
     Result<void> normalise(std::string_view input) {
-        const std::string_view prefix = tokenizer_.add_dummy_prefix() ? kSpace : std::string_view{};
+        const bool prefixed = encoding_.dummy_prefix && tokenizer_.add_dummy_prefix();
+        const std::string_view prefix = prefixed ? kSpace : std::string_view{};
         size_t size = prefix.size();
         for (std::string_view left = input; !left.empty();) size += take_character(left).size();
         text_ = TRY(Buffer<char>::make(allocator(), size, "tokenizer: normalised text"));
@@ -83,10 +84,25 @@ class BpeEncoder {
         return {};
     }
 
+    uint32_t find(std::string_view text) const {
+        const uint32_t token = tokenizer_.find(text);
+        return encoding_.marks_as_text && token != kNone && tokenizer_.is_mark(token) ? kNone : token;
+    }
+
+    /// The length of the longest user-defined piece that `text` begins with; 0 if there is none.
+    size_t user_defined_prefix(std::string_view text) const {
+        size_t length = std::min(tokenizer_.longest_user_defined_, text.size());
+        for (; length > 0; --length) {
+            const uint32_t token = find(text.substr(0, length));
+            if (token != kNone && tokenizer_.type(token) == PieceType::kUserDefined) break;
+        }
+        return length;
+    }
+
     /// Length of the symbol that begins at `at` in the normalised text.
     uint32_t symbol_size(size_t at, bool& frozen) const {
         const std::string_view rest = text().substr(at);
-        const size_t user_defined = tokenizer_.user_defined_prefix(rest);
+        const size_t user_defined = user_defined_prefix(rest);
         frozen = user_defined > 0;
         return static_cast<uint32_t>(frozen ? user_defined : static_cast<size_t>(utf8_length(rest)));
     }
@@ -132,7 +148,7 @@ class BpeEncoder {
     void add_pair(uint32_t left, uint32_t right) {
         if (left == kNone || right == kNone || symbols_[left].frozen || symbols_[right].frozen) return;
         const uint32_t size = symbols_[left].size + symbols_[right].size;
-        const uint32_t token = tokenizer_.find(text().substr(symbols_[left].begin, size));
+        const uint32_t token = find(text().substr(symbols_[left].begin, size));
         if (token == kNone) return;
         pairs_[pair_count_++] = {tokenizer_.section_.scores[token], left, right, size};
         std::push_heap(pairs_.begin(), pairs_.begin() + pair_count_, is_worse);
@@ -153,7 +169,7 @@ class BpeEncoder {
     /// no piece at all: then it is its bytes, or, with others beside it, the unknown token.
     template <typename Visitor>
     void visit_tokens_of(std::string_view symbol, bool& after_unknown, Visitor&& visit) const {
-        const uint32_t token = tokenizer_.find(symbol);
+        const uint32_t token = find(symbol);
         if (token != kNone) {
             const size_t split = tokenizer_.type(token) == PieceType::kUnused ? split_at_[token] : 0;
             if (split > 0) {
@@ -173,6 +189,7 @@ class BpeEncoder {
     }
 
     const Tokenizer& tokenizer_;
+    const Encoding encoding_;
     Buffer<char> text_;  ///< normalised
     Buffer<Symbol> symbols_;
     Buffer<Pair> pairs_;  ///< a heap of pair_count_
@@ -180,14 +197,14 @@ class BpeEncoder {
     Buffer<uint16_t> split_at_;  ///< (vocabulary) where an unused piece was last put together; 0: never
 };
 
-Result<Buffer<uint32_t>> Tokenizer::encode(std::string_view text) const {
+Result<Buffer<uint32_t>> Tokenizer::encode(std::string_view text, Encoding encoding) const {
     constexpr size_t kMaxText = size_t{1} << 28;  // so that offsets within the normalised text fit 32 bits
     if (text.empty()) return Buffer<uint32_t>();
     if (text.size() > kMaxText) {
         return Error::make(ErrorCode::kOutOfRange, "text: {} bytes are more than {}; give it in parts",
                            text.size(), kMaxText);
     }
-    return BpeEncoder(*this).encode(text);
+    return BpeEncoder(*this, encoding).encode(text);
 }
 
 }  // namespace bareflow

@@ -15,10 +15,24 @@ void Chat::run() {
     terminal_.listen();
     greet();
     while (std::optional<std::string_view> line = read_line()) {
+        const bool plain = conversation_.chat_template().is_plain();
         if (!line->starts_with('/')) {
-            tell(trimmed(*line).empty() ? std::string_view() : *line);
-        } else if (commands_.run(*line) == ChatCommands::Outcome::kQuit) {
-            return;
+            const std::string_view text = trimmed(*line);
+            // A story begins as it was typed; to a model that talks, blanks around mean nothing, and nothing is said by none.
+            if (plain || !text.empty()) tell(Telling::kNew, plain && !text.empty() ? *line : text);
+            continue;
+        }
+        switch (commands_.run(*line)) {
+            case ChatCommands::Outcome::kGoOn:
+                break;
+            case ChatCommands::Outcome::kQuit:
+                return;
+            case ChatCommands::Outcome::kAgain:
+                tell(Telling::kAgain);
+                break;
+            case ChatCommands::Outcome::kMore:
+                tell(Telling::kMore);
+                break;
         }
     }
 }
@@ -26,9 +40,15 @@ void Chat::run() {
 void Chat::greet() {
     terminal_.write(FixedString<200>::formatted("BareFlow {}, model {}, {} positions.\n", kVersion,
                                                 session_.image().name, session_.transformer().context()));
-    terminal_.write(
-        "Begin a story and press Enter: it is continued. An empty line starts one from nothing.\n"
-        "Ctrl-C stops a story, /help lists the commands, /quit ends.\n\n");
+    if (conversation_.chat_template().is_plain()) {
+        terminal_.write(
+            "Begin a story and press Enter: it is continued. An empty line starts one from nothing.\n"
+            "Ctrl-C stops a story, /help lists the commands, /quit ends.\n\n");
+    } else {
+        terminal_.write(
+            "Say something and press Enter.\n"
+            "Ctrl-C stops a reply, /help lists the commands, /quit ends.\n\n");
+    }
 }
 
 std::optional<std::string_view> Chat::read_line() {
@@ -77,32 +97,45 @@ bool Chat::stop_requested() {
     return false;
 }
 
-void Chat::tell(std::string_view beginning) {
+void Chat::tell(Telling telling, std::string_view text) {
+    const Conversation::Settings settings{
+        options_.max_tokens, options_.sampling, {options_.stops, options_.stop_count}};
     telling_ = true;
-    Result<RunStatistics> run = session_.generate(beginning, options_.max_tokens, options_.sampling, *this);
+    const Result<RunStatistics> run = telling == Telling::kNew     ? conversation_.say(text, settings, *this)
+                                      : telling == Telling::kAgain ? conversation_.say_again(settings, *this)
+                                                                   : conversation_.say_more(settings, *this);
     telling_ = false;
-    if (!run.ok()) {
+    if (run.ok()) {
+        terminal_.write("\n");
+        tell_end(run.value());
+    } else {
         terminal_.write(run.error().message);
-        terminal_.write("\n\n");
-        return;
+        terminal_.write("\n");
     }
     terminal_.write("\n");
-    switch (run.value().stop) {
+}
+
+void Chat::tell_end(const RunStatistics& run) {
+    const uint32_t context = session_.transformer().context();
+    if (const uint32_t turns = conversation_.forgotten(); turns != 0) {
+        terminal_.write(FixedString<120>::formatted(
+            "[the context of {} tokens was full: the first {} turns are forgotten]\n", context, turns));
+    }
+    switch (run.stop) {
         case StopReason::kEndOfText:
+        case StopReason::kStop:
             break;
         case StopReason::kLength:
             terminal_.write(
-                FixedString<80>::formatted("[{} tokens: /n sets how many]\n", run.value().generated));
+                FixedString<80>::formatted("[{} tokens: /more goes on, /n sets how many]\n", run.generated));
             break;
         case StopReason::kContext:
-            terminal_.write(FixedString<80>::formatted("[the context of {} tokens is full]\n",
-                                                       session_.transformer().context()));
+            terminal_.write(FixedString<80>::formatted("[the context of {} tokens is full]\n", context));
             break;
         case StopReason::kInterrupt:
             terminal_.write("[stopped]\n");
             break;
     }
-    terminal_.write("\n");
 }
 
 }  // namespace bareflow

@@ -1,6 +1,7 @@
 #include "model/chat_commands.h"
 
 #include "arch/base/text.h"
+#include "model/chat_file.h"
 
 namespace bareflow {
 namespace {
@@ -24,11 +25,16 @@ constexpr Command kCommands[] = {
     {"min-p", "P", "leave out tokens less likely than P times the likeliest; 0: none", "min-p"},
     {"repeat-penalty", "R", "make recent tokens less likely; 1: no penalty", "repeat-penalty"},
     {"seed", "N", "start the random choices anew from N; -1: from a random seed", "seed"},
-    {"n", "N", "tokens to write in a story; -1: to its end", "n-predict"},
+    {"n", "N", "tokens to write at a time; -1: to the end", "n-predict"},
+    {"system", "TEXT", "what the model is told before all turns; -: nothing", ""},
+    {"regen", "", "the last reply anew, with the next random numbers", ""},
+    {"more", "", "go on where the last reply ended", ""},
+    {"save", "NAME", "keep the conversation as NAME.CHT: 1 to 8 letters and digits", ""},
+    {"load", "NAME", "go on with one that was kept", ""},
     {"dump", "KEY", "a routine's machine code as hexadecimal; without KEY: which routines there are", ""},
     {"profile", "", "where the time went, by operation and shape", ""},
     {"tune", "", "look for faster plans of the routines now, and show what it brought", ""},
-    {"clear", "", "clear the screen", ""},
+    {"clear", "", "begin anew: nothing was said, the screen is empty", ""},
     {"quit", "", "end (as does Ctrl-D)", ""},
 };
 
@@ -69,6 +75,12 @@ ChatCommands::Outcome ChatCommands::run(std::string_view line) {
         set(name, command->option, value);
     } else if (name == "dump") {
         machine_.dump_routines(value, long_output_);
+    } else if (name == "system") {
+        system(value);
+    } else if (name == "save") {
+        save(value);
+    } else if (name == "load") {
+        load(value);
     } else if (!value.empty()) {
         print("/{} takes no value\n", name);
     } else if (name == "help") {
@@ -86,11 +98,21 @@ ChatCommands::Outcome ChatCommands::run(std::string_view line) {
     } else if (name == "tune") {
         machine_.tune(long_output_);
     } else if (name == "clear") {
+        conversation_.clear();
         terminal_.write(kClearScreen);
+    } else if (name == "regen") {
+        return Outcome::kAgain;
+    } else if (name == "more") {
+        return Outcome::kMore;
     } else {
         return Outcome::kQuit;
     }
     return Outcome::kGoOn;
+}
+
+void ChatCommands::print_arguments(std::string_view pattern, std::span<const FormatArgument> arguments) {
+    char line[400];
+    terminal_.write(format_arguments(line, pattern, arguments));
 }
 
 void ChatCommands::help() {
@@ -98,23 +120,84 @@ void ChatCommands::help() {
         const auto usage = FixedString<40>::formatted("/{} {}", command.name, command.argument);
         print("{:<18} {}\n", usage.view(), command.help);
     }
-    print("Without a value, a setting is shown. Any other line is the beginning of a story.\n");
+    print("Without a value, a setting is shown. {}\n", conversation_.chat_template().is_plain()
+                                                           ? "Any other line is the beginning of a story."
+                                                           : "Any other line is said to the model.");
 }
 
+/// As llama.cpp prints them.
 void ChatCommands::stats() {
     const SessionStatistics& s = session_.statistics();
-    auto timing = [&](std::string_view what, const TokenTiming& t) {
-        print("{:<12}{:>10.2} ms {:>8} tokens {:>10.3} ms/token {:>10.2} tokens/s\n", what, t.milliseconds(),
-              t.tokens, t.ms_per_token(), t.tokens_per_second());
+    const auto timing = [&](std::string_view what, const TokenTiming& t, std::string_view of) {
+        print("{} time = {:>10.2} ms / {:>5} {} ({:>8.2} ms per token, {:>8.2} tokens per second)\n", what,
+              t.milliseconds(), t.tokens, of, t.ms_per_token(), t.tokens_per_second());
     };
-    print("{:<12}{:>10.2} ms\n", "load", TokenTiming{1, s.load_ns}.milliseconds());
-    timing("prompt", s.prompt);
-    timing("generation", s.evaluation);
-    if (s.last_first_token_ns != 0) {
-        print("{:<12}{:>10.2} ms after Enter, in the last story\n", "first token",
-              TokenTiming{1, s.last_first_token_ns}.milliseconds());
+    const auto line = [&](std::string_view what, uint64_t ns) {
+        print("{} time = {:>10.2} ms", what, TokenTiming{1, ns}.milliseconds());
+    };
+    line("       load", s.load_ns);
+    print("\n");
+    timing("prompt eval", s.prompt, "tokens");
+    timing("       eval", s.evaluation, "runs  ");
+    line("      total", s.load_ns + s.prompt.ns + s.evaluation.ns);
+    print(" / {:>5} tokens\n", s.prompt.tokens + s.evaluation.tokens);
+    line("first token", s.last_first_token_ns);
+    print(" after Enter, of the last of {}; {} tokens written\n", s.runs, s.generated);
+}
+
+void ChatCommands::fail(std::string_view what, const Error& error) {
+    print("{}: {}\n", what, error.message.view());
+}
+
+void ChatCommands::system(std::string_view text) {
+    if (!text.empty()) {
+        const Result<void> set = conversation_.set_system(text == "-" ? std::string_view() : text);
+        if (!set.ok()) return fail("/system", set.error());
     }
-    print("{:<12}{:>10}    {:>8} tokens\n", "stories", s.runs, s.generated);
+    terminal_.write("system ");
+    terminal_.write(conversation_.system().empty() ? "-" : conversation_.system());
+    terminal_.write("\n");
+}
+
+FixedString<12> ChatCommands::file_name(std::string_view command, std::string_view name) {
+    constexpr size_t kLongest = 8;
+    FixedString<12> file;
+    bool fits = !name.empty() && name.size() <= kLongest;
+    for (char c : name) {
+        const bool small = c >= 'a' && c <= 'z', digit = c >= '0' && c <= '9';
+        fits = fits && (small || digit || (c >= 'A' && c <= 'Z'));
+        const char big = small ? static_cast<char>(c - 'a' + 'A') : c;
+        file.append({&big, 1});
+    }
+    file.append(".CHT");
+    if (!fits) {
+        print("/{} NAME: give a name of 1 to 8 letters and digits\n", command);
+    } else if (machine_.files() == nullptr) {
+        print("/{}: there is no disk to keep conversations on; start with --disk IMG\n", command);
+    } else {
+        return file;
+    }
+    return {};
+}
+
+void ChatCommands::save(std::string_view name) {
+    const FixedString<12> file = file_name("save", name);
+    if (file.empty()) return;
+    const Result<uint64_t> saved =
+        save_conversation(*machine_.files(), file, conversation_, session_, options_, machine_.allocator());
+    if (!saved.ok()) return fail("not saved", saved.error());
+    print("[{}: {} turns, {} tokens, {} bytes]\n", file.view(), conversation_.turns(),
+          session_.tokens().size(), saved.value());
+}
+
+void ChatCommands::load(std::string_view name) {
+    const FixedString<12> file = file_name("load", name);
+    if (file.empty()) return;
+    const Result<void> loaded =
+        load_conversation(*machine_.files(), file, conversation_, session_, options_, machine_.allocator());
+    if (!loaded.ok()) return fail(file, loaded.error());
+    print("[{}: {} turns, {} tokens, template {}]\n", file.view(), conversation_.turns(),
+          session_.tokens().size(), conversation_.chat_template().name);
 }
 
 void ChatCommands::model() {
@@ -132,6 +215,7 @@ void ChatCommands::model() {
           c.context_length, name_of(transformer.operators().numeric_class()));
     print("key/value cache {}, {} bytes, activations {} bytes\n", name_of(transformer.cache_type()),
           transformer.kv_bytes(), transformer.activation_bytes());
+    print("chat template {}\n", conversation_.chat_template().name);
     terminal_.write(weights.provenance);
     if (!weights.provenance.empty() && !weights.provenance.ends_with('\n')) terminal_.write("\n");
 }
@@ -160,7 +244,7 @@ void ChatCommands::print_value(std::string_view command) {
     if (command == "seed") print("seed {}\n", session_.current_seed());
     if (command == "n") {
         if (options_.max_tokens == kUnlimitedTokens) {
-            print("n -1: to the story's end\n");
+            print("n -1: to the end\n");
         } else {
             print("n {}\n", options_.max_tokens);
         }

@@ -1,9 +1,10 @@
 // The chat's commands: /help, /stats, /temp 0.5 and so on.
 #pragma once
 
+#include "arch/base/file_store.h"
 #include "arch/base/options.h"
 #include "arch/base/terminal.h"
-#include "model/session.h"
+#include "model/conversation.h"
 
 namespace bareflow {
 
@@ -26,6 +27,9 @@ class ChatMachine {
     virtual bool idle() { return false; }
     /// Told between two tokens of a story.
     virtual void between_tokens() {}
+    /// Where conversations are kept; nullptr: nowhere.
+    virtual FileStore* files() { return nullptr; }
+    virtual Allocator& allocator() = 0;
 
  protected:
     ~ChatMachine() = default;
@@ -33,13 +37,19 @@ class ChatMachine {
 
 class ChatCommands {
  public:
-    enum class Outcome : uint8_t { kGoOn, kQuit };
+    enum class Outcome : uint8_t {
+        kGoOn,
+        kQuit,
+        kAgain,  ///< the last reply is to be written anew
+        kMore,   ///< or further
+    };
 
     /// Settings change `options` in place. `long_output` is where what may be long goes, and who can stop it.
-    ChatCommands(Terminal& terminal, Session& session, Options& options, ChatMachine& machine,
-                 TextListener& long_output)
+    ChatCommands(Terminal& terminal, Session& session, Conversation& conversation, Options& options,
+                 ChatMachine& machine, TextListener& long_output)
         : terminal_(terminal),
           session_(session),
+          conversation_(conversation),
           options_(options),
           machine_(machine),
           long_output_(long_output) {}
@@ -51,16 +61,29 @@ class ChatCommands {
     void help();
     void stats();
     void model();
+    void system(std::string_view text);
+    void save(std::string_view name);
+    void load(std::string_view name);
+    /// The file that a conversation of that name is kept in; empty, and the user was told why, if there can be none.
+    FixedString<12> file_name(std::string_view command, std::string_view name);
+    void fail(std::string_view what, const Error& error);
     void set(std::string_view command, std::string_view option, std::string_view value);
     void print_value(std::string_view command);
 
     template <typename... Arguments>
     void print(std::string_view pattern, const Arguments&... arguments) {
-        terminal_.write(FixedString<400>::formatted(pattern, arguments...));
+        if constexpr (sizeof...(arguments) == 0) {
+            print_arguments(pattern, {});
+        } else {
+            const FormatArgument erased[] = {FormatArgument(arguments)...};
+            print_arguments(pattern, erased);
+        }
     }
+    void print_arguments(std::string_view pattern, std::span<const FormatArgument> arguments);
 
     Terminal& terminal_;
     Session& session_;
+    Conversation& conversation_;
     Options& options_;
     ChatMachine& machine_;
     TextListener& long_output_;

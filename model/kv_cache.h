@@ -28,6 +28,16 @@ class KvCache {
     /// One layer's first `positions` rows.
     KvView view(uint32_t layer, size_t positions) const;
 
+    /// One layer's first `positions` rows as the bytes that they are.
+    struct Kept {
+        std::span<uint8_t> keys, values;  // (positions, row_bytes)
+    };
+    Kept kept(uint32_t layer, size_t positions) const {
+        const size_t at = offset(layer, 0), bytes = positions * row_bytes();
+        return {keys_.span().subspan(at, bytes), values_.span().subspan(at, bytes)};
+    }
+    size_t row_bytes() const { return shape_.kv_size * size_of(shape_.type); }
+
     ElementType type() const { return shape_.type; }
     uint64_t bytes() const { return keys_.size() + values_.size(); }
     /// Of the rows that wait to be stored.
@@ -35,7 +45,7 @@ class KvCache {
 
  private:
     size_t offset(uint32_t layer, uint32_t position) const {
-        return (size_t{layer} * shape_.context + position) * shape_.kv_size * size_of(shape_.type);
+        return (size_t{layer} * shape_.context + position) * row_bytes();
     }
 
     Shape shape_{};

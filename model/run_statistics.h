@@ -12,11 +12,12 @@ enum class StopReason : uint8_t {
     kLength,     ///< as many tokens as were asked for
     kContext,    ///< every position of the context is taken
     kInterrupt,  ///< the user wanted no more
+    kStop,       ///< the text came to a stop string
 };
 
 /// As the log writes it.
 constexpr std::string_view name_of(StopReason reason) {
-    constexpr std::string_view kNames[] = {"eos", "length", "context", "interrupt"};
+    constexpr std::string_view kNames[] = {"eos", "length", "context", "interrupt", "stop"};
     return kNames[static_cast<uint8_t>(reason)];
 }
 
@@ -42,9 +43,10 @@ struct TokenTiming {
 /// One generation. As in llama.cpp, the first token comes out of the prompt's evaluation and each later one out of an
 /// evaluation of its own.
 struct RunStatistics {
-    uint32_t generated = 0;       ///< tokens written after the prompt
-    TokenTiming prompt;           ///< evaluation of the prompt, BOS included
-    TokenTiming evaluation;       ///< of tokens after the prompt
+    uint32_t generated = 0;  ///< tokens written after the prompt
+    uint32_t kept = 0;       ///< tokens at the prompt's beginning whose keys and values were there already
+    TokenTiming prompt;      ///< evaluation of the prompt's others, BOS included
+    TokenTiming evaluation;  ///< of tokens after the prompt
     uint64_t first_token_ns = 0;  ///< from the request to the first new token; 0 if there was none
     StopReason stop = StopReason::kLength;
 };

@@ -70,12 +70,12 @@ Result<Sampler> Sampler::make(uint32_t vocab_size, Allocator& allocator) {
 }
 
 void Sampler::seed(uint64_t seed) {
-    for (uint64_t& word : state_) word = splitmix64(seed);
+    for (uint64_t& word : state_.words) word = splitmix64(seed);
 }
 
 /// xoshiro256++ 1.0 (Blackman, Vigna 2019).
 uint64_t Sampler::next_random() {
-    uint64_t(&s)[4] = state_;
+    uint64_t(&s)[4] = state_.words;
     const uint64_t result = rotate_left(s[0] + s[3], 23) + s[0];
     const uint64_t shifted = s[1] << 17;
     s[2] ^= s[0];

@@ -18,6 +18,12 @@ class Sampler {
 
     /// Starts the random sequence anew.
     void seed(uint64_t seed);
+    /// Where the random sequence is: it goes on from there.
+    struct State {
+        uint64_t words[4];
+    };
+    const State& state() const { return state_; }
+    void set_state(const State& state) { state_ = state; }
     /// Picks a token from `logits` (vocab_size), in llama.cpp's order: repeat penalty over the last
     /// kRepeatWindow of `recent`, top-k, top-p, min-p, temperature, draw. temperature 0 is argmax (after the
     /// penalty), ties to the lowest id. Logits that are NaN count as the smallest. At least one token passes
@@ -39,7 +45,7 @@ class Sampler {
     uint64_t next_random();
 
     uint32_t vocab_size_ = 0;
-    uint64_t state_[4] = {};  ///< xoshiro256++
+    State state_ = {};  ///< xoshiro256++
     HighestLogits highest_;
     Buffer<Candidate> candidates_;  // (vocab_size)
     Buffer<Candidate> bucket_;      // (vocab_size)

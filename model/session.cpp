@@ -66,6 +66,7 @@ void Session::show_calls(Operators& operators, uint32_t rows) {
 }
 
 void Session::close() {
+    forget();
     tokens_ = {};
     sampler_.reset();
     transformer_.reset();
@@ -82,36 +83,7 @@ void Session::seed(uint64_t seed) {
     sampler_->seed(seed);
 }
 
-Result<RunStatistics> Session::generate(std::string_view prompt, uint32_t max_tokens,
-                                        const SamplingOptions& sampling, TextListener& listener) {
-    const uint64_t began = clock_.now_ns();
-    RunStatistics run;
-    const uint32_t prompt_tokens = TRY(fill_prompt(prompt));
-    // The prompt is written as it was given; its tokens only tell the detokenizer what precedes the first new one.
-    Detokenizer detokenizer(*tokenizer_);
-    for (uint32_t i = 1; i < prompt_tokens; ++i) detokenizer.next(tokens_[i]);
-    if (!prompt.empty()) listener.text(prompt);
-
-    const uint64_t prompt_began = clock_.now_ns();
-    const std::optional<Logits> logits = evaluate_prompt(prompt_tokens, listener);
-    run.prompt = {prompt_tokens, since(prompt_began)};
-    Story story{prompt_tokens, max_tokens, began, sampling, listener, run};
-    run.stop = logits ? continue_story(*logits, story, detokenizer) : StopReason::kInterrupt;
-    if (stream_) {
-        const WeightStream::Statistics read = stream_->statistics();
-        LogRecord(log_, "streamed")
-            .field("bytes", read.bytes)
-            .field("wait_ms", TokenTiming{1, read.wait_ns}.milliseconds());
-        TRY(stream_->failure());
-    }
-    if (std::string_view rest = detokenizer.finish(); !rest.empty()) listener.text(rest);
-
-    statistics_.add(run);
-    log_run(run, sampling);
-    return run;
-}
-
-Result<uint32_t> Session::fill_prompt(std::string_view prompt) {
+Result<Buffer<uint32_t>> Session::encode_prompt(std::string_view prompt) const {
     const Buffer<uint32_t> encoded = TRY(tokenizer_->encode(prompt));
     // With BOS, which an empty text has whatever the vocabulary says: something must stand at the first position.
     const size_t bos = tokenizer_->add_bos() || encoded.size() == 0 ? 1 : 0;
@@ -123,52 +95,155 @@ Result<uint32_t> Session::fill_prompt(std::string_view prompt) {
             "has {} at most)",
             count, tokens_.size(), weights_->config.context_length);
     }
-    tokens_[0] = weights_->config.bos_id;
-    for (size_t i = 0; i < encoded.size(); ++i) tokens_[i + bos] = encoded[i];
-    return static_cast<uint32_t>(count);
+    Buffer<uint32_t> tokens = TRY(Buffer<uint32_t>::make(allocator_, count, "tokens of the prompt"));
+    tokens[0] = weights_->config.bos_id;
+    for (size_t i = 0; i < encoded.size(); ++i) tokens[i + bos] = encoded[i];
+    return tokens;
 }
 
-std::optional<Logits> Session::evaluate_prompt(uint32_t count, TextListener& listener) {
-    transformer_->operators().enter(Phase::kPrompt);
-    for (uint32_t position = 0; position + 1 < count;) {
-        if (listener.stop_requested()) return std::nullopt;
-        const uint32_t rows = Transformer::prefill_rows(count - 1 - position);
-        transformer_->model_prefill({&tokens_[position], rows}, position);
-        position += rows;
+Result<RunStatistics> Session::generate(std::string_view prompt, const WriteRequest& request,
+                                        TextListener& listener) {
+    const uint64_t began = clock_.now_ns();
+    const Buffer<uint32_t> tokens = TRY(encode_prompt(prompt));
+    lay_out(tokens.span());
+    text_begin_ = tokens[0] == weights_->config.bos_id ? 1 : 0;
+    // The prompt is written as it was given; its tokens only tell the detokenizer what precedes the first new one.
+    if (!prompt.empty()) listener.text(prompt);
+    return write(request, began, listener);
+}
+
+uint32_t Session::put(uint32_t at, std::span<const uint32_t> tokens) {
+    ASSERT(fits(at, tokens.size(), tokens_.size()));
+    for (uint32_t token : tokens) {
+        if (tokens_[at] != token && at < evaluated_) evaluated_ = at;
+        tokens_[at++] = token;
     }
-    return transformer_->model_forward(tokens_[count - 1], count - 1);
+    return at;
 }
 
-StopReason Session::continue_story(Logits logits, const Story& story, Detokenizer& detokenizer) {
+void Session::lay_out(std::span<const uint32_t> prompt, std::span<const uint32_t> reply) {
+    text_begin_ = reply_begin_ = put(0, prompt);
+    size_ = put(reply_begin_, reply);
+    if (evaluated_ > size_) evaluated_ = size_;
+}
+
+void Session::restore(std::span<const uint32_t> tokens, uint32_t evaluated, uint32_t text_begin,
+                      uint32_t reply_begin) {
+    size_ = put(0, tokens);
+    evaluated_ = evaluated;
+    text_begin_ = text_begin;
+    reply_begin_ = reply_begin;
+}
+
+Result<RunStatistics> Session::write_on(const WriteRequest& request, TextListener& listener) {
+    return write(request, clock_.now_ns(), listener);
+}
+
+Result<RunStatistics> Session::write(const WriteRequest& request, uint64_t began_ns, TextListener& listener) {
+    RunStatistics run;
+    Detokenizer detokenizer(*tokenizer_);
+    for (uint32_t i = text_begin_; i < size_; ++i) detokenizer.next(tokens_[i]);
+    StopFilter filter(request.stops);
+    const Story story{request, began_ns, size_ - reply_begin_, listener, run, detokenizer, filter};
+
+    const uint64_t prompt_began = clock_.now_ns();
+    run.kept = evaluated_ < size_ ? evaluated_ : size_ - 1;
+    const std::optional<Logits> logits = evaluate(listener);
+    run.prompt = {evaluated_ - run.kept, since(prompt_began)};
+    run.stop = logits ? continue_story(*logits, story) : StopReason::kInterrupt;
+    const auto show = [&](std::string_view text) {
+        if (!text.empty()) listener.text(text);
+    };
+    show(filter.next(detokenizer.finish()));
+    show(filter.finish());
+    if (filter.stopped()) {
+        run.stop = StopReason::kStop;
+        cut_reply(story.reply_before, filter.shown());
+    }
+    statistics_.add(run);
+    log_run(run, request.sampling);
+    if (stream_) {
+        const WeightStream::Statistics read = stream_->statistics();
+        LogRecord(log_, "streamed")
+            .field("bytes", read.bytes)
+            .field("wait_ms", TokenTiming{1, read.wait_ns}.milliseconds());
+        TRY(stream_->failure());
+    }
+    return run;
+}
+
+std::optional<Logits> Session::evaluate(TextListener& listener) {
+    transformer_->operators().enter(Phase::kPrompt);
+    // Of a text that is there already the last token is run again, for its logits.
+    if (evaluated_ == size_) --evaluated_;
+    while (evaluated_ + 1 < size_) {
+        if (listener.stop_requested() || failed()) return std::nullopt;
+        const uint32_t rows = Transformer::prefill_rows(size_ - 1 - evaluated_);
+        transformer_->model_prefill({&tokens_[evaluated_], rows}, evaluated_);
+        evaluated_ += rows;
+    }
+    return evaluate_last();
+}
+
+Logits Session::evaluate_last() {
+    evaluated_ = size_;
+    return transformer_->model_forward(tokens_[size_ - 1], size_ - 1);
+}
+
+StopReason Session::continue_story(Logits logits, const Story& story) {
     RunStatistics& run = story.run;
     const ModelConfig& config = weights_->config;
+    const uint32_t most = story.request.max_tokens;
     const uint64_t began = clock_.now_ns();
     transformer_->operators().enter(Phase::kGeneration);
-    for (uint32_t count = story.prompt_tokens;; ++count) {  // tokens so far: the next one's position
+    for (;;) {
         run.evaluation.ns = since(began);
-        if (run.generated == story.max_tokens) return StopReason::kLength;
+        if (run.generated == most) return StopReason::kLength;
         if (story.listener.stop_requested()) return StopReason::kInterrupt;
-        if (stream_ && !stream_->failure().ok()) return StopReason::kInterrupt;
-        const uint32_t token = choose(logits, story.sampling, count);
-        if (token == config.eos_id || token == config.bos_id) return StopReason::kEndOfText;
+        if (failed()) return StopReason::kInterrupt;
+        const uint32_t token = choose(logits, story.request.sampling);
+        if (token == config.eos_id || token == config.bos_id || token == story.request.end_token)
+            return StopReason::kEndOfText;
         if (++run.generated == 1) note_first_token(story);
-        if (std::string_view piece = detokenizer.next(token); !piece.empty()) story.listener.text(piece);
-        if (count == tokens_.size()) {
+        const std::string_view piece = story.filter.next(story.detokenizer.next(token));
+        if (!piece.empty()) story.listener.text(piece);
+        if (size_ == tokens_.size() &&
+            (story.request.room_maker == nullptr || !story.request.room_maker->make_room())) {
             run.evaluation.ns = since(began);
-            return run.generated == story.max_tokens ? StopReason::kLength : StopReason::kContext;
+            return run.generated == most ? StopReason::kLength : StopReason::kContext;
         }
-        tokens_[count] = token;
-        if (run.generated < story.max_tokens) {  // nobody asks what comes after the last one
-            logits = transformer_->model_forward(token, count);
-            ++run.evaluation.tokens;
+        tokens_[size_++] = token;
+        if (story.filter.stopped()) return StopReason::kStop;
+        if (run.generated == most) continue;  // nobody asks what comes after the last one
+        if (evaluated_ + 1 == size_) {
+            logits = evaluate_last();
+        } else if (const std::optional<Logits> again = evaluate(story.listener)) {
+            logits = *again;
+            transformer_->operators().enter(Phase::kGeneration);
+        } else {
+            return StopReason::kInterrupt;
         }
+        ++run.evaluation.tokens;
     }
 }
 
-uint32_t Session::choose(const Logits& logits, const SamplingOptions& sampling, uint32_t count) {
-    const uint32_t window = count < Sampler::kRepeatWindow ? count : Sampler::kRepeatWindow;
-    const std::span<const uint32_t> recent(tokens_.data() + count - window, window);
-    return sampler_->sample(logits, sampling, recent, transformer_->operators());
+void Session::cut_reply(uint32_t reply_before, uint64_t shown) {
+    Detokenizer detokenizer(*tokenizer_);
+    uint32_t at = text_begin_, keep = reply_begin_ + reply_before;
+    while (at < keep) detokenizer.next(tokens_[at++]);
+    for (uint64_t text = 0; at < size_; ++at) {
+        const size_t piece = detokenizer.next(tokens_[at]).size();
+        text += piece;
+        if (text > shown) break;
+        if (piece != 0) keep = at + 1;
+    }
+    size_ = keep;
+    if (evaluated_ > size_) evaluated_ = size_;
+}
+
+uint32_t Session::choose(const Logits& logits, const SamplingOptions& sampling) {
+    const uint32_t window = size_ < Sampler::kRepeatWindow ? size_ : Sampler::kRepeatWindow;
+    return sampler_->sample(logits, sampling, tokens().last(window), transformer_->operators());
 }
 
 void Session::note_first_token(const Story& story) {
@@ -207,6 +282,7 @@ void Session::log_model() const {
 void Session::log_run(const RunStatistics& run, const SamplingOptions& sampling) const {
     LogRecord record(log_, "run");
     record.field("prompt_tokens", run.prompt.tokens)
+        .field("kept", run.kept)
         .field("generated", run.generated)
         .field("stop", name_of(run.stop))
         .field("prompt_ms", run.prompt.milliseconds())

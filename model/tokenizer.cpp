@@ -77,13 +77,18 @@ uint32_t Tokenizer::find(std::string_view text) const {
     return kNone;
 }
 
-size_t Tokenizer::user_defined_prefix(std::string_view text) const {
-    size_t length = longest_user_defined_ < text.size() ? longest_user_defined_ : text.size();
-    for (; length > 0; --length) {
-        const uint32_t token = find(text.substr(0, length));
-        if (token != kNone && section_.types[token] == PieceType::kUserDefined) break;
+bool Tokenizer::is_mark(uint32_t token) const {
+    const std::string_view text = name(token);
+    return type(token) == PieceType::kUserDefined &&
+           ((text.starts_with('<') && text.ends_with('>')) || (text.starts_with('[') && text.ends_with(']')));
+}
+
+uint32_t Tokenizer::special(std::string_view wanted) const {
+    for (uint32_t token = 0; token < size(); ++token) {
+        const bool can_be = type(token) == PieceType::kControl || type(token) == PieceType::kUserDefined;
+        if (can_be && name(token) == wanted) return token;
     }
-    return length;
+    return kNone;
 }
 
 std::string_view Tokenizer::piece(uint32_t token) const {

@@ -12,6 +12,14 @@
 
 namespace bareflow {
 
+/// How text is encoded; the default is what SentencePiece does with a whole text.
+struct Encoding {
+    bool dummy_prefix = true;  ///< if the vocabulary asks for it
+    /// User-defined pieces that look like marks ("<|im_end|>", "[INST]") are not found either: what somebody types in a
+    /// conversation never becomes a part of its structure.
+    bool marks_as_text = false;
+};
+
 class Tokenizer {
  public:
     /// Reads a tokenizer section (wllm::TokenizerHeader …) in place; builds a hash index over its pieces. Every
@@ -21,7 +29,10 @@ class Tokenizer {
     /// The token ids of `text` (UTF-8; malformed bytes become U+FFFD as in SentencePiece). Adds the dummy prefix if
     /// the vocabulary asks for it, never BOS; empty text has no tokens. U+2581 counts as a space. Control, unknown and
     /// byte pieces are never matched in the text. The buffer is as long as there are tokens. O(n log n).
-    Result<Buffer<uint32_t>> encode(std::string_view text) const;
+    Result<Buffer<uint32_t>> encode(std::string_view text, Encoding encoding = {}) const;
+    /// The control or user-defined piece of that name; kNone if there is none. Looks at every piece.
+    uint32_t special(std::string_view name) const;
+    static constexpr uint32_t kNone = 0xFFFFFFFF;
 
     /// How many pieces there are. A model's vocabulary may be larger: tokens from here on count as unknown.
     uint32_t size() const { return section_.count(); }
@@ -40,13 +51,12 @@ class Tokenizer {
 
  private:
     friend class BpeEncoder;
-    static constexpr uint32_t kNone = 0xFFFFFFFF;
 
     Result<void> index_pieces(Allocator& allocator);
     /// The id of the piece that `text` is, if it may stand for text; else kNone.
     uint32_t find(std::string_view text) const;
-    /// The length of the longest user-defined piece that `text` begins with; 0 if there is none.
-    size_t user_defined_prefix(std::string_view text) const;
+    /// Whether the piece is user-defined and looks like a mark, not like a word or blanks.
+    bool is_mark(uint32_t token) const;
 
     Allocator* allocator_ = nullptr;
     TokenizerSection section_;

@@ -85,7 +85,7 @@ void Transformer::model_prefill(std::span<const uint32_t> tokens, uint32_t posit
         normalise(w.attention_norm);
         operators_->qkv_rows(query_.data(), filled.keys, filled.values, normed_.data(), w.query, w.key,
                              w.value, rope, config.head_size, rows);
-        cache_.store(layer, position, rows);
+        if (!only_shown_) cache_.store(layer, position, rows);
         // Row i sees the positions up to its own.
         for (size_t i = 0; i < rows; ++i) {
             operators_->attention(attended_.data() + i * query_size, query_.data() + i * query_size,
@@ -113,7 +113,9 @@ void Transformer::show_calls(Operators& operators, uint32_t rows) {
     if (rows > block_) return;
     Operators* const own = operators_;
     operators_ = &operators;
+    only_shown_ = true;
     rows == 1 ? static_cast<void>(model_forward(0, 0)) : model_prefill({kTokens, rows}, 0);
+    only_shown_ = false;
     operators_ = own;
 }
 

@@ -31,7 +31,7 @@ class Transformer {
     }
     static constexpr uint32_t kBlock = 64, kSmallBlock = 16;
     /// Asks `operators` for what a block of `rows` tokens at the first position needs, with a head if it is one token: so
-    /// they see each shape and each weight, once. They must compute nothing, as NoOperators.
+    /// they see each shape and each weight, once. They must compute nothing, as NoOperators; the KV cache stays as it is.
     void show_calls(Operators& operators, uint32_t rows);
     /// Gives all buffers back.
     void model_free();
@@ -41,6 +41,10 @@ class Transformer {
     Operators& operators() const { return *operators_; }
     ElementType cache_type() const { return cache_.type(); }
     uint64_t kv_bytes() const { return cache_.bytes(); }
+    /// Bytes of one position's keys, and of its values, in one layer.
+    size_t kv_row_bytes() const { return cache_.row_bytes(); }
+    /// One layer's keys and values of the first `positions`, as they are kept: to save them, and to bring them back.
+    KvCache::Kept kept(uint32_t layer, size_t positions) const { return cache_.kept(layer, positions); }
     uint64_t activation_bytes() const;
 
  private:
@@ -48,6 +52,7 @@ class Transformer {
     Operators* operators_ = nullptr;
     uint32_t context_ = 0;
     KvCache cache_;
+    bool only_shown_ = false;  ///< show_calls(): nothing was computed that the cache could take over
     Buffer<float> rope_cos_, rope_sin_;  // (context, head_size / 2)
     uint32_t block_ = 1;                 ///< rows that the activations have room for
     Buffer<float> x_, normed_;           // (block, hidden)

@@ -15,6 +15,12 @@ constexpr OptionSpec kTable[] = {
      "tokenizer of a model file that has none (default: NAME.tokenizer.bin beside it)", false},
     {"prompt", 'p', "TEXT", "write one story that begins with TEXT and end (default: chat)", false},
     {"n-predict", 'n', "N", "tokens to write after the prompt; -1: to the story's end (default: 256)", false},
+    {"chat-template", 0, "NAME",
+     "how a chat is written for the model: plain, zephyr, llama-2 or chatml (default: the model's own)",
+     false},
+    {"system", 0, "TEXT", "what the chat begins with: who the model is to be, and how it is to answer",
+     false},
+    {"stop", 0, "TEXT", "end a reply where the model writes TEXT; may be given four times", false, {}, true},
     {"temp", 0, "T", "temperature, 0 to 100; 0 takes the likeliest token each time (default: 0.8)", false},
     {"top-k", 0, "K", "choose among the K likeliest tokens; 0: all (default: 40)", false},
     {"top-p", 0, "P", "choose among the likeliest tokens that together reach P; 1: all (default: 0.95)",
@@ -151,6 +157,25 @@ Result<NumericsChoice> numerics_choice(std::string_view value) {
     return bad_value("numerics", value, "auto, fma or muladd");
 }
 
+bool is_utf8_text(std::string_view text) {
+    while (!text.empty()) {
+        const int length = utf8_length(text);
+        if (length <= 0) return false;
+        text.remove_prefix(static_cast<size_t>(length));
+    }
+    return true;
+}
+
+/// The first line of `text`, trimmed; takes it off.
+std::string_view take_line(std::string_view& text) {
+    const size_t end = text.find('\n');
+    const std::string_view line = trimmed(text.substr(0, end));
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+    return line;
+}
+
+constexpr std::string_view kModelDefaults[] = {"temp", "top-k", "top-p", "min-p", "repeat-penalty"};
+
 Result<TuneChoice> tune_choice(std::string_view value) {
     if (value == "idle") return TuneChoice::kIdle;
     if (value == "inline") return TuneChoice::kInline;
@@ -226,13 +251,35 @@ constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // some editors beg
 
 }  // namespace
 
+static_assert(sizeof(kTable) / sizeof(kTable[0]) <= 64, "set_ has a bit for each");
+
 std::span<const OptionSpec> option_table() { return kTable; }
 
 Result<void> Options::set(std::string_view given_name, std::string_view value) {
     const OptionSpec* spec = find_option(given_name);
     if (spec == nullptr) return unknown_option(given_name);
-    const std::string_view name = spec->name;
+    TRY(assign(spec->name, value));
+    set_ |= uint64_t{1} << (spec - kTable);
+    return {};
+}
 
+Result<void> Options::set_defaults(std::string_view lines) {
+    while (!lines.empty()) {
+        const std::string_view line = take_line(lines);
+        const size_t equals = line.find('=');
+        const std::string_view name = trimmed(line.substr(0, equals));
+        for (std::string_view known : kModelDefaults) {
+            if (name != known || (set_ >> (find_option(name) - kTable) & 1) != 0) continue;
+            if (equals == std::string_view::npos)
+                return invalid("the model's defaults: \"{}\" is not name=value", line);
+            if (Result<void> done = assign(name, trimmed(line.substr(equals + 1))); !done.ok())
+                return invalid("the model's defaults: {}", done.error().message.view());
+        }
+    }
+    return {};
+}
+
+Result<void> Options::assign(std::string_view name, std::string_view value) {
     if (name == "model") {
         model = value;
     } else if (name == "tokenizer") {
@@ -240,6 +287,18 @@ Result<void> Options::set(std::string_view given_name, std::string_view value) {
     } else if (name == "prompt") {
         prompt = value;
         has_prompt = true;
+    } else if (name == "chat-template") {
+        bool known = false;
+        for (std::string_view each : kTemplateNames) known = known || value == each;
+        if (!known) return bad_value(name, value, "plain, zephyr, llama-2 or chatml");
+        chat_template = value;
+    } else if (name == "system") {
+        system = value;
+    } else if (name == "stop") {
+        if (value.empty() || value.size() > kLongestStop || !is_utf8_text(value))
+            return bad_value(name, value, "a text of 1 to 64 bytes");
+        if (stop_count == kMostStops) return bad_value(name, value, "at most four");
+        stops[stop_count++] = value;
     } else if (name == "n-predict") {
         max_tokens = value == "-1" ? kUnlimitedTokens : TRY(count(name, value));
     } else if (name == "temp") {
@@ -333,9 +392,7 @@ Result<void> Options::parse_command_line(std::span<char> line) {
 Result<void> Options::parse_config(std::string_view file) {
     if (file.starts_with(kByteOrderMark)) file.remove_prefix(kByteOrderMark.size());
     for (unsigned number = 1; !file.empty(); ++number) {
-        const size_t end = file.find('\n');
-        const std::string_view line = trimmed(file.substr(0, end));
-        file = end == std::string_view::npos ? std::string_view() : file.substr(end + 1);
+        const std::string_view line = take_line(file);
         if (line.empty() || line[0] == '#') continue;
         const size_t equals = line.find('=');
         if (equals == std::string_view::npos) {

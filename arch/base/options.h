@@ -23,6 +23,8 @@ struct SamplingOptions {
 
 constexpr uint32_t kUnlimitedTokens = UINT32_MAX;
 
+constexpr size_t kMostStops = 4, kLongestStop = 64;  ///< --stop: how many, and of how many bytes
+
 /// Which instructions routines may use; kAuto: the best that the CPU has.
 enum class IsaChoice : uint8_t { kAuto, kScalar, kSse2, kSsse3, kAvx2, kAvx512 };
 
@@ -43,13 +45,17 @@ enum class TuneChoice : uint8_t { kIdle, kInline, kOff };
 enum class KeyboardLayout : uint8_t { kUs, kDe };
 
 struct Options {
-    std::string_view model;      ///< -m; empty: model.wllm of the disk, or the embedded one
-    std::string_view tokenizer;  ///< -z
-    std::string_view prompt;     ///< -p
-    bool has_prompt = false;     ///< -p was given, even an empty one: run once
-    uint32_t max_tokens = 256;   ///< -n; kUnlimitedTokens: until the story or the context ends
-    uint32_t context = 0;        ///< -c; 0: the model's
-    uint32_t threads = 0;        ///< -t; 0: all
+    std::string_view model;              ///< -m; empty: model.wllm of the disk, or the embedded one
+    std::string_view tokenizer;          ///< -z
+    std::string_view prompt;             ///< -p
+    bool has_prompt = false;             ///< -p was given, even an empty one: run once
+    std::string_view chat_template;      ///< one of kTemplateNames; empty: the model's own
+    std::string_view system;             ///< the chat's system prompt; empty: none
+    std::string_view stops[kMostStops];  ///< texts that end a reply
+    uint32_t stop_count = 0;
+    uint32_t max_tokens = 256;  ///< -n; kUnlimitedTokens: until the story or the context ends
+    uint32_t context = 0;       ///< -c; 0: the model's
+    uint32_t threads = 0;       ///< -t; 0: all
     ElementType cache_type = ElementType::kF32;  ///< of the KV cache: kF32 or kF16
     SamplingOptions sampling;
     NumericsChoice numerics = NumericsChoice::kAuto;
@@ -74,6 +80,11 @@ struct Options {
     /// does not have are errors that name the option and what is allowed.
     Result<void> set(std::string_view name, std::string_view value);
 
+    /// What a model asks for, for sampling options that nobody has set: a `key=value` line each, of temp, top-k, top-p, min-p
+    /// and repeat-penalty. Other keys are left alone. A wrong value is an error that names the line; those before it count.
+    /// They do not count as set.
+    Result<void> set_defaults(std::string_view lines);
+
     /// Reads a command line: `-p TEXT`, `--temp 0.8`, `--temp=0.8` and `temp=0.8`, words separated by white space,
     /// quoted with '…' or "…". Outside '…' a backslash escapes: \n, \t, \xHH, or the character after it; so GRUB writes
     /// the words that it hands over. A NUL ends the line. Unquotes in place, so `line` must outlive the Options.
@@ -81,7 +92,15 @@ struct Options {
     /// Reads a bareflow.cfg: one `key=value` or `key = value` a line, value to the end of the line, # comments.
     /// `file` must outlive the Options.
     Result<void> parse_config(std::string_view file);
+
+ private:
+    Result<void> assign(std::string_view name, std::string_view value);
+
+    uint64_t set_ = 0;  ///< a bit for each row of the table that set() has seen
 };
+
+/// How a conversation can be written for a model (model/chat_template.h).
+constexpr std::string_view kTemplateNames[] = {"plain", "zephyr", "llama-2", "chatml"};
 
 /// One row of the table, for --help and for the host's command-line library.
 struct OptionSpec {
@@ -92,6 +111,7 @@ struct OptionSpec {
     bool kernel_only;
     std::string_view alone =
         {};  ///< what the name alone means where values may be left out (host); empty: it needs one
+    bool repeatable = false;  ///< each time that it is given adds a value
 };
 std::span<const OptionSpec> option_table();
 

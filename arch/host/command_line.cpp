@@ -35,6 +35,12 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
     command_line.values.resize(option_table().size());
     for (const OptionSpec& spec : option_table()) {
         if (spec.kernel_only) continue;
+        if (spec.repeatable) {
+            app.add_option(dashed_names(spec), command_line.stops, std::string(spec.help))
+                ->type_name(std::string(spec.value_name))
+                ->allow_extra_args(false);
+            continue;
+        }
         std::string& value = command_line.values[all.size()];
         CLI::Option* option = app.add_option(dashed_names(spec), value, std::string(spec.help));
         option->type_name(std::string(spec.value_name))->take_last();
@@ -63,16 +69,21 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
         std::fprintf(stderr, "bareflow: %s\nbareflow --help lists the options\n", e.what());
         return kUsageError;
     }
+    const auto set = [&](std::string_view name, const std::string& value) {
+        const Result<void> done = command_line.options.set(name, value);
+        if (done.ok()) return true;
+        const std::string_view message = done.error().message;
+        std::fprintf(stderr, "bareflow: %.*s\n", static_cast<int>(message.size()), message.data());
+        return false;
+    };
     for (const Given& given : all) {
         if (given.option->count() == 0) continue;
         std::string& value = command_line.values[given.value];
         if (value.empty() && !given.spec->alone.empty()) value = given.spec->alone;
-        Result<void> done = command_line.options.set(given.spec->name, value);
-        if (!done.ok()) {
-            const std::string_view message = done.error().message;
-            std::fprintf(stderr, "bareflow: %.*s\n", static_cast<int>(message.size()), message.data());
-            return kUsageError;
-        }
+        if (!set(given.spec->name, value)) return kUsageError;
+    }
+    for (const std::string& stop : command_line.stops) {
+        if (!set("stop", stop)) return kUsageError;
     }
     if (!command_line.perplexity.empty() && command_line.options.has_prompt) {
         std::fprintf(stderr, "bareflow: --perplexity reads its text from FILE; leave out --prompt\n");

@@ -15,6 +15,7 @@ struct HostCommandLine {
     std::string disk;        ///< --disk: an image with a FAT16 volume; empty: none
     uint32_t timeout_s = 0;  ///< --timeout; 0: none
     std::vector<std::string> values;
+    std::vector<std::string> stops;  ///< --stop, each time that it was given
 
     HostCommandLine() = default;
     HostCommandLine(const HostCommandLine&) = delete;  // `options` looks into it

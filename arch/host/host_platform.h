@@ -4,6 +4,7 @@
 #include <string>
 
 #include "arch/host/code_memory.h"
+#include "arch/host/folder_files.h"
 #include "arch/host/host_terminal.h"
 #include "arch/host/threads.h"
 #include "arch/platform.h"
@@ -75,6 +76,9 @@ class HostPlatform final : public Platform {
     uint64_t entropy() override;
     ByteSpan build_id() const override;
     uint64_t unix_seconds() override;
+    /// The folder that it was started in, unless told otherwise.
+    FileStore* files() override { return files_; }
+    void keep_files_in(FileStore& files) { files_ = &files; }
     FixedFile* snapshot_slot(unsigned index) override {
         return slots_ == nullptr ? nullptr : slots_->slot(index);
     }
@@ -107,6 +111,8 @@ class HostPlatform final : public Platform {
     FixedString<48> cpu_name_;
     Threads threads_;
     Slots* slots_ = nullptr;
+    FolderFiles folder_{"."};
+    FileStore* files_ = &folder_;
 };
 
 }  // namespace bareflow

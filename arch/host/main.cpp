@@ -64,6 +64,7 @@ class HostDisk final : public HostPlatform::Slots {
         BlockDevice* const disks[] = {&device_};
         volume_.find(disks, platform.unix_seconds());
         platform.keep_snapshots_on(*this);
+        if (volume_.found()) platform.keep_files_in(volume_);
     }
     FixedFile* slot(unsigned index) override { return volume_.snapshot_slot(index); }
     bool found() const { return volume_.found(); }

@@ -85,6 +85,7 @@ class Kernel final : public Platform {
     }
     ByteSpan build_id() const override { return bareflow_build_id; }
     FixedFile* snapshot_slot(unsigned index) override { return disk_.snapshot_slot(index); }
+    FileStore* files() override { return disk_.found() ? &disk_ : nullptr; }
     uint64_t unix_seconds() override { return seconds_since_1970(); }
     Result<bool> turn_over(Stage next, const SnapshotView& learned) override {
         return disk_.turn_over(next, learned);

@@ -46,7 +46,7 @@ def test_a_wrong_option_is_refused_with_status_2(tmp_path, options, message):
 def test_help_names_every_option_of_the_design(tmp_path):
     run = execute([str(LAUNCHER), "--help"], tmp_path / "log", 10)
     assert run.status == 0
-    options = """-m -z -p -n --temp --top-k --top-p --min-p --repeat-penalty --seed -c --cache-type -t --isa --jit --assembler --numerics
+    options = """-m -z -p -n --temp --top-k --top-p --min-p --repeat-penalty --seed -c --stop --chat-template --system --cache-type -t --isa --jit --assembler --numerics
                  --disk --boot --disk-bus --ram --smp --firmware --accel --display --log --timeout""".split()
     assert [name for name in options if f"  {name} ".encode() not in run.output] == []
 

@@ -91,6 +91,59 @@ TEST(BootMain, WithAPersonItChats) {
     EXPECT_THAT(desk.last("bareflow"), HasSubstr("mode=chat"));
 }
 
+TEST(BootMain, TheChatTemplateIsTheModelsOwnOrTheOptions) {
+    const struct {
+        const char *in_model, *option, *record, *shown;
+    } cases[] = {
+        {"plain", "", "name=plain source=model", "Begin a story"},
+        {"chatml", "", "name=chatml source=model", "Say something"},
+        {"{{ '<|start_header_id|>' }}", "", "name=plain source=unknown",
+         "The model's chat template is none that BareFlow knows"},
+        {"{{ '<|start_header_id|>' }}", "zephyr", "name=zephyr source=option", "Say something"},
+        {"chatml", "plain", "name=plain source=option", "Begin a story"},
+    };
+    for (const auto& c : cases) {
+        BootDesk desk;
+        const Descriptor memory(memfd_create("test-model", MFD_CLOEXEC));
+        ImportRequest request;
+        request.model = "model/bareflow-stories.bin";
+        request.chat_template = c.in_model;
+        import_model(request, memory.get()).take();
+        const MappedFile file = MappedFile::map(memory.get(), "test-model").take();
+        desk.images = {{"embedded", "stories", file.bytes()}};
+        if (*c.option != 0) desk.options.set("chat-template", c.option).take();
+        desk.platform.fake_terminal.person = true;
+        desk.platform.fake_terminal.input = "/quit\r";
+        ASSERT_TRUE(desk.boot().ok());
+        EXPECT_THAT(desk.last("chat_template"), HasSubstr(c.record));
+        EXPECT_THAT(desk.output(), HasSubstr(c.shown));
+        EXPECT_EQ(desk.platform.fake_allocator.live, 0u);
+    }
+}
+
+TEST(BootMain, TheSystemPromptOfTheOptionsCountsAndTheUserIsToldWhereItCannot) {
+    BootDesk desk;
+    desk.options.set("system", "Be kind.").take();
+    desk.options.set("chat-template", "chatml").take();
+    desk.platform.fake_terminal.person = true;
+    desk.platform.fake_terminal.input = "/system\r";
+    ASSERT_TRUE(desk.boot().ok());
+    EXPECT_THAT(desk.output(), HasSubstr("system Be kind.\n"));
+    desk.options.set("chat-template", "plain").take();
+    desk.platform.fake_terminal.input = "";
+    ASSERT_TRUE(desk.boot().ok());
+    EXPECT_THAT(desk.output(), HasSubstr("--system: a story has no system prompt"));
+}
+
+TEST(BootMain, AStopEndsASingleRunToo) {
+    BootDesk desk;
+    desk.options.set("prompt", "Tom and Lily went to the park.").take();
+    desk.options.set("stop", " b").take();
+    ASSERT_TRUE(desk.boot().ok());
+    EXPECT_EQ(desk.output(), "Tom and Lily went to the park. The\n");
+    EXPECT_THAT(desk.last("run"), HasSubstr("stop=stop"));
+}
+
 TEST(BootMain, AModelThatCannotBeUsedIsRefusedAndTheNextOneTaken) {
     for (bool person : {false, true}) {
         BootDesk desk;

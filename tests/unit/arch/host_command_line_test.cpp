@@ -53,6 +53,21 @@ TEST(HostCommandLine, APromptMayBeAnyText) {
     }
 }
 
+TEST(HostCommandLine, AStopMayBeGivenMoreThanOnceAndBeAnyText) {
+    const std::vector<std::string> stops = {"\nUser:", "[a,b]", "{}", "-n"};
+    std::vector<const char*> arguments = {"--chat-template", "chatml"};
+    for (const std::string& stop : stops) {
+        arguments.push_back("--stop");
+        arguments.push_back(stop.c_str());
+    }
+    Parsed p(arguments);
+    ASSERT_EQ(p.status, kGoOn) << p.errors;
+    ASSERT_EQ(p.line.options.stop_count, 4u);
+    for (size_t i = 0; i < stops.size(); ++i) EXPECT_EQ(p.line.options.stops[i], stops[i]);
+    EXPECT_EQ(p.line.options.chat_template, "chatml");
+    EXPECT_THAT(Parsed({"--stop", ""}).errors, HasSubstr("1 to 64 bytes"));
+}
+
 TEST(HostCommandLine, TheLastOfAnOptionGivenTwiceCounts) {
     Parsed p({"-n", "1", "-n", "2"});
     ASSERT_EQ(p.status, kGoOn) << p.errors;

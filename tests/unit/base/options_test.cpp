@@ -215,6 +215,62 @@ TEST(Options, AnErrorInAConfigFileNamesItsLine) {
     EXPECT_THAT(message_of(Options().parse_config("# ok\nhello\n")), HasSubstr("line 2: \"hello\""));
 }
 
+TEST(Options, TheChatsTemplateSystemPromptAndStops) {
+    CommandLine c("--chat-template llama-2 system='Be kind.' --stop a --stop \"\\nUser:\"");
+    ASSERT_TRUE(c.result.ok()) << message_of(c.result);
+    EXPECT_EQ(c.options.chat_template, "llama-2");
+    EXPECT_EQ(c.options.system, "Be kind.");
+    ASSERT_EQ(c.options.stop_count, 2u);
+    EXPECT_EQ(c.options.stops[0], "a");
+    EXPECT_EQ(c.options.stops[1], "\nUser:");
+    EXPECT_THAT(message_of(Options().set("chat-template", "llama-3")),
+                HasSubstr("plain, zephyr, llama-2 or chatml"));
+    for (std::string_view name : kTemplateNames) EXPECT_TRUE(Options().set("chat-template", name).ok());
+}
+
+TEST(Options, AStopIsAShortWholeTextAndThereAreFour) {
+    Options options;
+    EXPECT_THAT(message_of(options.set("stop", "")), HasSubstr("1 to 64 bytes"));
+    EXPECT_THAT(message_of(options.set("stop", std::string(65, 'x'))), HasSubstr("1 to 64 bytes"));
+    EXPECT_THAT(message_of(options.set("stop", "half a \xC3")), HasSubstr("1 to 64 bytes"));
+    EXPECT_EQ(options.stop_count, 0u);
+    const std::string longest(64, 'x');
+    for (int i = 0; i < 4; ++i) EXPECT_TRUE(options.set("stop", longest).ok());
+    EXPECT_THAT(message_of(options.set("stop", "x")), HasSubstr("at most four"));
+}
+
+TEST(Options, AModelsDefaultsCountWhereTheUserHasSetNothing) {
+    Options options;
+    ASSERT_TRUE(options.parse_config("top-p=0.5\nseed=3\n").ok());
+    ASSERT_TRUE(options.set("temp", "0.8").ok());  // the same as the default, but asked for
+    ASSERT_TRUE(
+        options
+            .set_defaults("temp=0.1\n top-k = 7 \ntop-p=0.9\n\nmin-p=0\r\nrepeat-penalty=1.1\nseed=9\n"
+                          "model=evil.wllm\ncolour=red\n")
+            .ok());
+    EXPECT_FLOAT_EQ(options.sampling.temperature, 0.8f);
+    EXPECT_EQ(options.sampling.top_k, 7u);
+    EXPECT_FLOAT_EQ(options.sampling.top_p, 0.5f);
+    EXPECT_FLOAT_EQ(options.sampling.min_p, 0);
+    EXPECT_FLOAT_EQ(options.sampling.repeat_penalty, 1.1f);
+    EXPECT_EQ(options.sampling.seed, 3u);
+    EXPECT_EQ(options.model, "");
+    ASSERT_TRUE(
+        options.set_defaults("top-k=8").ok());  // another model's: the first one's do not count as set
+    EXPECT_EQ(options.sampling.top_k, 8u);
+    EXPECT_THAT(message_of(options.set_defaults("top-k=many")),
+                HasSubstr("the model's defaults: --top-k: \"many\""));
+    EXPECT_THAT(message_of(options.set_defaults("top-k")), HasSubstr("\"top-k\" is not name=value"));
+    EXPECT_TRUE(options.set_defaults("").ok());
+}
+
+TEST(Options, AnOptionThatWasRefusedDoesNotCountAsSet) {
+    Options options;
+    EXPECT_FALSE(options.set("temp", "hot").ok());
+    ASSERT_TRUE(options.set_defaults("temp=0.1").ok());
+    EXPECT_FLOAT_EQ(options.sampling.temperature, 0.1f);
+}
+
 TEST(Options, EveryRowOfTheTableCanBeSetByBothItsNames) {
     for (const OptionSpec& spec : option_table()) {
         // A handled option either takes this value or complains about it; an unhandled one would panic.

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "tests/unit/model/session_support.h"
+#include "tests/unit/model/conversation_support.h"
 
 namespace bareflow {
 namespace {
@@ -29,6 +29,10 @@ struct FakeMachine final : ChatMachine {
     }
     Report memory_report() override { return Report("a lot of memory\n"); }
     uint64_t random_seed() override { return 4711; }
+    Allocator& allocator() override { return memory; }
+    FileStore* files() override { return disk; }
+    TestAllocator memory;
+    FileStore* disk = nullptr;
     void dump_routines(std::string_view key, TextListener& out) override {
         for (int line = 0; line < 1000 && !out.stop_requested(); ++line) {
             out.text("code of ");
@@ -47,7 +51,10 @@ struct ChatDesk : SessionDesk {
     const std::string& talk(std::string keys) {
         terminal.input = std::move(keys);
         LineEditor editor = LineEditor::make(terminal, allocator).take();
-        Chat(terminal, editor, session, options, machine).run();
+        const std::string_view name = options.chat_template.empty() ? "plain" : options.chat_template;
+        Conversation conversation(session);
+        conversation.open(allocator, *find_chat_template(name)).take();
+        Chat(terminal, editor, session, conversation, options, machine).run();
         return terminal.output;
     }
     FakeTerminal terminal;
@@ -74,7 +81,7 @@ TEST(Chat, AnEmptyLineBeginsAStoryFromNothing) {
 TEST(Chat, SaysWhyAStoryEndedEarly) {
     ChatDesk desk;
     desk.operators.script.assign(1000, desk.byte_token('a'));
-    EXPECT_THAT(desk.talk("/n 3\rx\r"), HasSubstr("xaaa\n[3 tokens: /n sets how many]\n\n> "));
+    EXPECT_THAT(desk.talk("/n 3\rx\r"), HasSubstr("xaaa\n[3 tokens: /more goes on, /n sets how many]\n\n> "));
     ASSERT_TRUE(desk.open(16).ok());
     EXPECT_THAT(desk.talk("/n -1\rx\r"), HasSubstr("[the context of 16 tokens is full]\n"));
 }
@@ -211,9 +218,86 @@ TEST(ChatCommands, HelpListsThemAll) {
     ChatDesk desk;
     const std::string& shown = desk.talk("/help\r");
     for (const char* name : {"help", "stats", "mem", "cpu", "model", "temp T", "top-k K", "top-p P",
-                             "min-p P", "repeat-penalty R", "seed N", "n N", "clear", "quit"}) {
+                             "min-p P", "repeat-penalty R", "seed N", "n N", "system TEXT", "save NAME",
+                             "load NAME", "regen", "more", "clear", "quit"}) {
         EXPECT_THAT(shown, HasSubstr(std::string("\n/") + name + " ")) << name;
     }
+}
+
+TEST(Chat, ByTurnsItRepliesAndDoesNotRepeatWhatWasSaid) {
+    ChatDesk desk;
+    desk.options.set("chat-template", "chatml").take();
+    desk.will_write(" Hello.");
+    desk.operators.script.push_back(2);
+    desk.will_write(" Fine.");
+    const std::string& shown = desk.talk("Hi!\r  \r How are you? \r");
+    EXPECT_THAT(shown, HasSubstr("Say something and press Enter."));
+    EXPECT_THAT(shown, HasSubstr("> Hi!\nHello.\n\n>   \n>  How are you? \nFine.\n\n> "));
+}
+
+TEST(Chat, TellsThatTurnsAreForgotten) {
+    ChatDesk desk;
+    ASSERT_TRUE(desk.open(96).ok());
+    desk.options.set("chat-template", "chatml").take();
+    EXPECT_THAT(desk.talk("Hi!\rHi!\rHi!\r"),
+                HasSubstr("\n[the context of 96 tokens was full: the first 1 turns are forgotten]\n"));
+}
+
+TEST(ChatCommands, SystemShowsSetsAndTakesBackTheSystemPrompt) {
+    ChatDesk desk;
+    EXPECT_THAT(desk.talk("/system Be kind.\r"), HasSubstr("/system: a story has no system prompt"));
+    desk.options.set("chat-template", "zephyr").take();
+    EXPECT_THAT(
+        desk.talk("/system\r/system Be kind.\r/system\r/system -\r"),
+        HasSubstr("/system\nsystem -\n> /system Be kind.\nsystem Be kind.\n> /system\nsystem Be kind.\n"
+                  "> /system -\nsystem -\n"));
+}
+
+TEST(ChatCommands, RegenAndMoreGoOnWithTheLastReply) {
+    ChatDesk desk;
+    EXPECT_THAT(desk.talk("/regen\r"), HasSubstr("/regen\nnothing was written yet\n\n> "));
+    desk.operators.script.assign(3, desk.byte_token('a'));
+    for (int i = 0; i < 3; ++i) desk.operators.script.push_back(desk.byte_token('b'));
+    for (int i = 0; i < 3; ++i) desk.operators.script.push_back(desk.byte_token('c'));
+    EXPECT_THAT(
+        desk.talk("/n 3\rx\r/regen\r/more\r"),
+        HasSubstr(
+            "xaaa\n[3 tokens: /more goes on, /n sets how many]\n\n> /regen\nxbbb\n[3 tokens: /more goes "
+            "on, /n sets how many]\n\n> /more\nccc\n[3 tokens"));
+}
+
+TEST(ChatCommands, ClearForgetsWhatWasSaid) {
+    ChatDesk desk;
+    desk.options.set("chat-template", "chatml").take();
+    desk.talk("Hi!\r");
+    const size_t one_turn = desk.session.tokens().size();
+    EXPECT_THAT(desk.talk("/clear\rHi!\r"), HasSubstr("\x1b[2J"));
+    EXPECT_EQ(desk.session.tokens().size(), one_turn);
+}
+
+TEST(ChatCommands, SaveAndLoadKeepAConversation) {
+    ChatDesk desk;
+    testing::MemoryFiles files;
+    EXPECT_THAT(desk.talk("/save talk\r/load talk\r"),
+                HasSubstr("/save: there is no disk to keep conversations on; start with --disk IMG\n"));
+    desk.machine.disk = &files;
+    EXPECT_THAT(desk.talk("/load talk\r"), HasSubstr("TALK.CHT: no file TALK.CHT\n"));
+    desk.operators.script.assign(3, desk.byte_token('a'));
+    const std::string& shown = desk.talk("/top-p 0.5\rx\r/save talk\r/top-p 1\r/clear\r/load Talk\r/top-p\r");
+    EXPECT_THAT(shown, HasSubstr("[TALK.CHT: 1 turns, 6 tokens, "));
+    EXPECT_THAT(shown, HasSubstr("[TALK.CHT: 1 turns, 6 tokens, template plain]\n> /top-p\ntop-p 0.500\n"));
+    for (const char* name : {"", "ninechars", "a.b", "a/b", "..", "\xC3\xA4", "a b"}) {
+        for (const char* command : {"/save ", "/load "}) {
+            ChatDesk other;
+            other.machine.disk = &files;
+            EXPECT_THAT(other.talk(std::string(command) + name + "\r"),
+                        HasSubstr("1 to 8 letters and digits"))
+                << name;
+        }
+    }
+    EXPECT_EQ(files.files.size(), 1u);
+    files.full = true;
+    EXPECT_THAT(desk.talk("/save talk\r"), HasSubstr("not saved: the disk is full\n"));
 }
 
 TEST(ChatCommands, TellOfTheModelAndTheSpeed) {
@@ -224,11 +308,12 @@ TEST(ChatCommands, TellOfTheModelAndTheSpeed) {
     EXPECT_THAT(shown, HasSubstr("6 layers, hidden 128, feed-forward 384, 8 heads of 16, 4 key/value heads"));
     EXPECT_THAT(shown, HasSubstr("vocabulary 1024, context 512 of 512"));
     EXPECT_THAT(shown, HasSubstr("source"));  // provenance
-    EXPECT_THAT(
-        shown,
-        HasSubstr("generation       50.00 ms        5 tokens     10.000 ms/token     100.00 tokens/s"));
-    EXPECT_THAT(shown, HasSubstr("first token      30.00 ms after Enter"));  // BOS, the dummy prefix, x
-    EXPECT_THAT(shown, HasSubstr("1           5 tokens"));
+    EXPECT_THAT(shown, HasSubstr("prompt eval time =      30.00 ms /     3 tokens (   10.00 ms per token,"
+                                 "   100.00 tokens per second)\n"));  // BOS, the dummy prefix, x
+    EXPECT_THAT(shown, HasSubstr("       eval time =      50.00 ms /     5 runs   (   10.00 ms per token,"
+                                 "   100.00 tokens per second)\n"));
+    EXPECT_THAT(shown, HasSubstr("      total time =      80.00 ms /     8 tokens\n"));
+    EXPECT_THAT(shown, HasSubstr("first token time =      30.00 ms after Enter, of the last of 1; 5 tokens"));
     EXPECT_THAT(shown, HasSubstr("\x1b[2J"));
 }
 

@@ -135,10 +135,8 @@ struct SessionDesk {
     }  // after <unk>, <s> and </s> (MODEL_CARD.md)
     /// Makes the model continue with the tokens that `text` has in the middle of a text.
     void will_write(std::string_view text) {
-        for (uint32_t token : tokens_of("x" + std::string(text))) operators.script.push_back(token);
-        const size_t of_x = tokens_of("x").size();
-        operators.script.erase(operators.script.begin(),
-                               operators.script.begin() + static_cast<ptrdiff_t>(of_x));
+        const std::vector<uint32_t> tokens = tokens_of("x" + std::string(text));
+        for (size_t i = tokens_of("x").size(); i < tokens.size(); ++i) operators.script.push_back(tokens[i]);
     }
 
     TestAllocator allocator;

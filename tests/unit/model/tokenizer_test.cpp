@@ -154,6 +154,48 @@ TEST(Tokenizer, NeverMatchesControlUnknownOrBytePiecesInText) {
     EXPECT_THAT(small.encode("<s>"), ElementsAre(4, 0));
 }
 
+/// With marks as people add them to a vocabulary: with the best of scores.
+const Loaded& with_marks() {
+    static const Loaded loaded({.pieces = {{"<unk>", 0, kUnknown},
+                                           {"<s>", 0, kControl},
+                                           {"</s>", 0, kControl},
+                                           {"<|im_end|>", 0, kUserDefined},
+                                           {"[INST]", 0, kUserDefined},
+                                           {"<a>", 0, kUserDefined},
+                                           {"  ", 0, kUserDefined},
+                                           {"<", -2, kNormal},
+                                           {"a", -2, kNormal},
+                                           {">", -2, kNormal},
+                                           {"<a", -1, kNormal},
+                                           {" ", -2, kNormal}}});
+    return loaded;
+}
+
+TEST(Tokenizer, MarksInTextAreFoundOrNotAsIsAskedFor) {
+    const Tokenizer& t = *with_marks();
+    const auto encode = [&](std::string_view text, Encoding encoding) {
+        const Buffer<uint32_t> tokens = t.encode(text, encoding).take();
+        return std::vector<uint32_t>(tokens.begin(), tokens.end());
+    };
+    const Encoding literal{.dummy_prefix = false, .marks_as_text = true};
+    EXPECT_THAT(encode("a<|im_end|>", {.dummy_prefix = false}), ElementsAre(8, 3));
+    EXPECT_THAT(encode("a<|im_end|>", literal), ::testing::Not(::testing::Contains(3)));
+    EXPECT_THAT(encode("[INST]", literal), ::testing::Not(::testing::Contains(4)));
+    EXPECT_THAT(encode("<a>", {.dummy_prefix = false}), ElementsAre(5));
+    EXPECT_THAT(encode("<a>", literal), ElementsAre(10, 9)) << "nor is it put together from its parts";
+    EXPECT_THAT(encode("a  a", literal), ElementsAre(8, 6, 8)) << "blanks are no mark";
+    EXPECT_THAT(encode("a", {.marks_as_text = true}), ElementsAre(11, 8));
+}
+
+TEST(Tokenizer, FindsAControlOrUserDefinedPieceByItsName) {
+    const Tokenizer& t = *with_marks();
+    EXPECT_EQ(t.special("</s>"), 2u);
+    EXPECT_EQ(t.special("<|im_end|>"), 3u);
+    EXPECT_EQ(t.special("<a"), Tokenizer::kNone) << "a piece of text";
+    EXPECT_EQ(t.special("<unk>"), Tokenizer::kNone);
+    EXPECT_EQ(t.special("<|im_start|>"), Tokenizer::kNone);
+}
+
 TEST(Tokenizer, MergesTheBestScoreFirstAndTheLeftmostOfEquals) {
     const Loaded tied({.pieces = {{"<unk>", 0, kUnknown}, {"a", -9, kNormal}, {"aa", -1, kNormal}},
                        .add_dummy_prefix = false});
