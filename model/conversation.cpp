@@ -206,7 +206,7 @@ Result<RunStatistics> Conversation::reply(const Settings& settings, TextListener
     size_t count = 0;
     for (std::string_view stop : settings.stops) stops[count++] = stop;
     stops[count++] = template_->stop;
-    const Result<RunStatistics> run = session_.write_on(
+    Result<RunStatistics> run = session_.write_on(
         {settings.max_tokens, settings.sampling, {stops, count}, end_token_, this}, listener);
     take_reply();
     return run;
@@ -246,7 +246,7 @@ Result<RunStatistics> Conversation::say_more(const Settings& settings, TextListe
     if (!template_->is_plain()) return reply(settings, listener);
     if (session_.tokens().size() == context())
         return Error::make(ErrorCode::kOutOfRange, "the context of {} tokens is full; raise -c", context());
-    const Result<RunStatistics> run =
+    Result<RunStatistics> run =
         session_.write_on({settings.max_tokens, settings.sampling, settings.stops}, listener);
     take_reply();
     return run;
