@@ -24,6 +24,9 @@
 #include "arch/x86_64/selftest.h"
 #include "arch/x86_64/serial.h"
 
+// Not in .bss, which is zeroed after the stub wrote this.
+[[gnu::section(".data.loaded_model")]] bareflow::LoadedModel bareflow_loaded_model{};
+
 namespace bareflow {
 namespace {
 
@@ -82,10 +85,10 @@ class Kernel final : public Platform {
         return has_rdrand && cpu::read_random(value) ? value : cpu::read_tsc();
     }
     ByteSpan build_id() const override { return bareflow_build_id; }
-    FixedFile* snapshot_slot(unsigned index) override { return disk_.snapshot_slot(index); }
+    FixedFile* snapshot_slot(unsigned index) override { return image_snapshot_slot(disk_, index); }
     uint64_t unix_seconds() override { return seconds_since_1970(); }
     Result<bool> turn_over(Stage next, const SnapshotView& learned) override {
-        return disk_.turn_over(next, learned);
+        return image_turn_over(disk_, next, learned);
     }
     void report_native(bool good) override {
         if (Result<void> reported = disk_.report_native(good); !reported)
@@ -274,8 +277,9 @@ Candidates find_models(const BootInformation& boot, BootDisk& disk) {
                 ? "the disk has no such file; copy one there with mcopy, or name it with -m"
                 : "no disk has a FAT16 volume that is meant for BareFlow; give one with iso/boot.sh --disk");
     }
-    const ByteSpan embedded(bareflow_embedded_model,
-                            bytes_between(bareflow_embedded_model, bareflow_embedded_model_end));
+    ByteSpan embedded(bareflow_embedded_model,
+                      bytes_between(bareflow_embedded_model, bareflow_embedded_model_end));
+    if (embedded.empty()) embedded = loaded_model();
     if (!embedded.empty()) found.sources[found.count++] = {"embedded", "embedded", embedded};
     return found;
 }

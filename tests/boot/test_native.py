@@ -149,10 +149,35 @@ def test_a_snapshot_that_was_tampered_with_and_a_wrong_kernel_are_refused(snapsh
     assert native("--version").stdout.startswith("bareflow-native ")
 
 
+def test_a_native_kernel_unpacks_and_writes_by_uefi_too(machine, kernel, wanted):
+    run = machine.boot("-m", MODEL, *TEXT, kernel=kernel, firmware="uefi")
+    assert (run.status, run.output) == (0, wanted)
+    assert int(run.record("native")["routines"]) >= 5
+
+
+def test_all_memory_that_unpacking_took_is_the_machines_again(machine, kernel):
+    packed = machine.boot("-m", MODEL, *TEXT, kernel=kernel).record("memory")
+    plain = machine.boot("-m", MODEL, *TEXT, kernel=BUILD / "bareflow-native-unpacked.elf").record("memory")
+    assert packed == plain
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+@pytest.mark.parametrize("where", [-5000, -70000])
+def test_a_damaged_native_kernel_says_so_and_stops(machine, kernel, firmware, where, tmp_path):
+    damaged = bytearray(kernel.read_bytes())
+    damaged[where] ^= 0x10  # within what is packed, which ends the file
+    (tmp_path / "damaged.elf").write_bytes(damaged)
+    run = machine.boot("-m", MODEL, *TEXT, kernel=tmp_path / "damaged.elf", firmware=firmware)
+    assert run.status == 1
+    assert b"this kernel's image is damaged" in run.output
+    assert "damaged" in run.record("exit")["reason"]
+
+
 LEARNING = re.compile(
     r"asmjit|Assembler|LabelTable|RoutineCache|RoutineMaker|tiny_maker|emit_|_?Code<|encoding|"  # emitter
     r"Tuner|Tuning|PlanSpace|PlanRecord|SnapshotKeeper|SnapshotStore|RoutineProbe|ReferenceProbe|"  # tuner
-    r"Profiler|ProfiledOperators|matmul_profile|has_converged", re.IGNORECASE)
+    r"Profiler|ProfiledOperators|matmul_profile|has_converged|"
+    r"fill_native_segment|BootDisk::turn_over|BootDisk::snapshot_slot|preallocate", re.IGNORECASE)
 
 
 def symbols(name):
