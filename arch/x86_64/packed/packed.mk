@@ -7,7 +7,10 @@ STUB_FLAGS := -m32 -march=i686 -std=c++20 -Oz -g -I. -MMD -MP -Wall -Wextra -Wer
 	-fno-exceptions -fno-rtti -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-unwind-tables \
 	-fno-pic -fno-pie -fomit-frame-pointer -mgeneral-regs-only -ffunction-sections
 
+# Unpacking is all of the stub's time: 2.6 KB more, and less than half of it under TCG.
+$(BUILD)/stub/lzma.o: EXTRA_FLAGS := -O2
+
 $(BUILD)/stub/%.o: $(PACK)/%.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
-	$(Q)$(CXX) $(STUB_FLAGS) -c $< -o $@
+	$(Q)$(CXX) $(STUB_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
