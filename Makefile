@@ -326,8 +326,9 @@ check: deps-check
 .PHONY: bench-boot size-report
 bench-boot: iso $(BUILD)/host/kvm-probe
 	$(Q)tests/bench/boot_time.py
-size-report: stages
+size-report: stages $(BUILD)/host/bareflow-import
 	$(Q)tests/bench/size_report.py $(BUILD)
+	$(Q)tests/bench/image_sizes.py $(BUILD)
 
 # ---------------------------------------------------------------- set-up and help
 .PHONY: deps deps-run deps-test deps-check deps-fuzz help clean
@@ -372,7 +373,7 @@ help:
 	@echo 'make bench        boot time, and bareflow-bench: routines beside limits, hand-written code, other libraries'
 	@echo 'make bench-peers  bareflow-bench in turns with llama.cpp from npm, on made-up TinyLlama weights'
 	@echo 'make bench-boot   time from the start of QEMU to the first token'
-	@echo 'make size-report  what takes how many bytes in the kernel, stage by stage'
+	@echo 'make size-report  what takes how many bytes in the kernel, stage by stage, and in whole images'
 	@echo 'make deps         install every Debian package that any of these needs'
 	@echo 'make clean        remove $(BUILD)/'
 	@echo 'V=1 shows commands; JOBS=N sets how many run at once (default: all cores)'
