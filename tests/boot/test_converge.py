@@ -39,7 +39,7 @@ def test_the_machine_turns_itself_small_and_native_and_writes_the_same_text_at_e
 
     # It has nothing left to learn: one file of it boots anywhere (the tests of native images say --early).
     elf = tmp_path / "whole.elf"
-    subprocess.run([ROOT / "build/host/bareflow-native", "--disk", image, "-o", elf], check=True)
+    subprocess.run([ROOT / "build/host/bareflow-native", "--disk", out / "disk.img", "-o", elf], check=True)
     run = machine.boot("-p", "Once upon a time", "-n", "8", "--temp", "0", kernel=elf)
     assert run.status == 0
     assert run.record("native")["missing"] == "0"
