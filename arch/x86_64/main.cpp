@@ -164,6 +164,15 @@ Result<void> read_options(const BootInformation& boot, BootDisk& disk) {
     return options.parse_command_line({fw_cfg_command_line, size});
 }
 
+/// Where the options say so: the next boot is of that stage, whatever this one is.
+void stay_at_stage(BootDisk& disk) {
+    if (options.stage.empty() || options.stage == "auto") return;
+    const Result<bool> stays = disk.stay_at(options.stage);
+    LogRecord record(serial_log, "stage_stays");
+    record.field("at", options.stage).field("done", stays.ok() && stays.value());
+    if (!stays.ok()) record.field("reason", stays.error().message.view());
+}
+
 void log_machine(Kernel& kernel, const BootInformation& boot) {
     LogRecord(serial_log, "cpu")
         .field("name", kernel.cpu_name())
@@ -304,6 +313,7 @@ extern "C" [[noreturn]] void kernel_main(uint32_t magic, uint64_t information) {
     if (!disks().empty()) disk.find(disks(), seconds_since_1970());
     or_fail(read_options(boot, disk));
     set_exit_method(options.exit);
+    stay_at_stage(disk);
     terminal.set_interactive(!options.has_prompt);
     Kernel kernel(boot, disk);
     log_machine(kernel, boot);

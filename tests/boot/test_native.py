@@ -176,6 +176,36 @@ def test_a_disk_without_what_is_needed_is_refused_with_the_reason(disk, tmp_path
     assert not out.exists()
 
 
+@pytest.mark.parametrize("stage", ["full", "small"])
+def test_a_disk_goes_back_to_the_stage_that_the_options_say(machine, kernel, stage, tmp_path):
+    image = tmp_path / "disk.img"
+    subprocess.run([ROOT / "iso" / "make-disk.sh", BUILD / "bareflow.elf", "-o", image, "--small", BUILD / "bareflow-small.elf",
+                    "--native", kernel, "--stage", "native", "--model", MODEL], check=True)
+
+    def boot(*options):
+        run = machine.boot("--boot", "disk", "--disk", image, *TEXT, *options)
+        assert run.status == 0
+        return run
+
+    assert boot("--set", "stage=auto").record("bareflow")["stage"] == "native"
+    run = boot("--set", f"stage={stage}")
+    assert run.record("bareflow")["stage"] == "native", "GRUB had chosen before the option was read"
+    assert run.record("stage_stays")["done"] == "true"
+    assert boot().record("bareflow")["stage"] == stage
+    with_iso = machine.boot(*TEXT, "--set", f"stage={stage}")
+    assert (with_iso.status, with_iso.record("stage_stays")["done"]) == (0, "false")
+
+
+def test_a_disk_that_is_to_stay_full_does_not_turn_over(machine, tmp_path):
+    image = tmp_path / "disk.img"
+    subprocess.run([ROOT / "iso" / "make-disk.sh", BUILD / "bareflow.elf", "-o", image, "--small", BUILD / "bareflow-small.elf",
+                    "--model", MODEL], check=True)
+    runs = [machine.boot("--boot", "disk", "--disk", image, *TEXT, "--tune", "off", "--set", "stage=full") for _ in range(7)]
+    assert [run.record("bareflow")["stage"] for run in runs] == ["full"] * 7
+    assert runs[6].record("boot")["next_stage"] == "small", "it would"
+    assert runs[6].record("turned_over")["done"] == "false"
+
+
 def test_what_was_quantised_alike_fits_and_what_was_not_is_refused(snapshot, tmp_path):
     stories, out = ROOT / "model" / "bareflow-stories.bin", tmp_path / "out.elf"
     native("--early", "--snapshot", snapshot, "-m", stories, "--quant", "q8_0", "-o", out)

@@ -139,6 +139,7 @@ TEST(Options, ValuesOutOfRangeNameTheOptionTheValueAndWhatIsAllowed) {
         {"numerics", "mul", "auto, fma or muladd"},
         {"weights", "cloud", "disk or embedded"},
         {"exit", "now", "debug-exit, acpi or halt"},
+        {"stage", "native", "full, small or auto"},
         {"isa", "mmx", "avx512"},
         {"cache-type", "q8_0", "f32 or f16"},
         {"jit", "yes", "on or off"},
