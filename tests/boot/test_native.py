@@ -257,6 +257,13 @@ def test_a_damaged_native_kernel_says_so_and_stops(machine, kernel, firmware, wh
     assert "damaged" in run.record("exit")["reason"]
 
 
+def test_the_same_kernel_is_packed_into_the_same_bytes(tmp_path):
+    stub = [BUILD / "stub" / f"{name}.o" for name in ("stub", "unpack", "lzma", "x86_filter")]
+    subprocess.run([ROOT / "arch/x86_64/packed/pack.sh", BUILD / "bareflow-native.debug.elf", "-o", tmp_path / "packed.elf", *stub],
+                   cwd=ROOT, check=True)
+    assert (tmp_path / "packed.elf").read_bytes() == (BUILD / "bareflow-native.elf").read_bytes()
+
+
 LEARNING = re.compile(
     r"asmjit|Assembler|LabelTable|RoutineCache|RoutineMaker|tiny_maker|emit_|_?Code<|encoding|"  # emitter
     r"Tuner|Tuning|PlanSpace|PlanRecord|SnapshotKeeper|SnapshotStore|RoutineProbe|ReferenceProbe|"  # tuner

@@ -10,7 +10,7 @@ STUB_FLAGS := -m32 -march=i686 -std=c++20 -Oz -g -I. -MMD -MP -Wall -Wextra -Wer
 # Unpacking is all of the stub's time: 2.6 KB more, and less than half of it under TCG.
 $(BUILD)/stub/lzma.o: EXTRA_FLAGS := -O2
 
-$(BUILD)/stub/%.o: $(PACK)/%.cpp $(FLAGS_STAMP)
+$(BUILD)/stub/%.o: $(PACK)/%.cpp $(PACK)/packed.mk $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
 	$(Q)$(CXX) $(STUB_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
