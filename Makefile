@@ -78,7 +78,8 @@ EMBEDDED_MODEL := $(BUILD)/model/embedded-$(EMBEDDED_TYPE).wllm
 EMBEDDED_OBJECT := $(BUILD)/model/embedded_model.o
 # What of the kernel's own code can run in a unit test.
 KERNEL_TESTED := $(if $(filter arch,$(UNIT)),$(addprefix arch/x86_64/,multiboot2.cpp madt.cpp pci.cpp virtqueue.cpp \
-	virtio_blk.cpp ahci.cpp disk_request.cpp rtc.cpp psf_font.cpp text_screen.cpp framebuffer.cpp scancodes.cpp keyboard.cpp))
+	virtio_blk.cpp ahci.cpp disk_request.cpp rtc.cpp psf_font.cpp text_screen.cpp framebuffer.cpp scancodes.cpp keyboard.cpp \
+	$(addprefix packed/,lzma.cpp x86_filter.cpp unpack.cpp)))
 TEST_OBJECTS := $(UNIT_TESTS:%.cpp=$(BUILD)/host/%.o) $(KERNEL_TESTED:%.cpp=$(BUILD)/kernel/%.o)
 SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(PORTABLE) arch/stages/full.cpp $(KERNEL_TESTED) $(TOOLS) $(HOST) $(UNIT_TESTS)) $(BUILD)/libm.o $(ASMJIT_LIBRARY)
 
@@ -106,7 +107,7 @@ $(FAST:%=$(BUILD)/kernel/%.o): OPTIMISE := $(QUICK)
 # Of the generators and assemblers, whose methods are calls with constants, those settings make more.
 $(filter-out %/routine_cache.o,$(patsubst %.cpp,$(BUILD)/kernel/%.o,$(wildcard emitter/*.cpp))): OPTIMISE := -Oz --param max-inline-insns-size=0
 # A guess at who is asked would link the emitter's answer into images without one.
-$(BUILD)/kernel/arch/routine_operators.o: EXTRA_FLAGS := -fno-devirtualize-speculatively
+$(addprefix $(BUILD)/,kernel/arch/routine_operators.o small/arch/routine_operators.o): EXTRA_FLAGS := -fno-devirtualize-speculatively
 # The reference of the fma class: __builtin_fmaf must become the instruction.
 $(BUILD)/%/model/reference_fma.o: EXTRA_FLAGS := -mfma
 
@@ -126,8 +127,9 @@ $(BUILD)/kernel/%.o: %.S $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,AS,$@)
 	$(Q)$(CXX) -I. -MMD -MP -g -c $< -o $@
-# For native images, where it is what runs when routines cannot: half as large, and the same bits.
-SMALL_REFERENCE := model/reference_fma model/reference_muladd
+# For native images: the reference is what runs there when routines cannot, and operators are called some hundred times a
+# token. Half as large, and the same bits.
+SMALL_FOR_NATIVE := model/reference_fma model/reference_muladd arch/routine_operators arch/routine_engine
 $(BUILD)/small/%.o: %.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
@@ -212,6 +214,7 @@ $(BUILD)/host/kvm-probe: iso/kvm_probe.cpp Makefile
 	$(Q)$(CXX) -std=c++20 -O2 -Wall -Wextra -Werror $< -o $@
 
 # ---------------------------------------------------------------- the kernel
+include arch/x86_64/packed/packed.mk
 # Linked twice: the first link's symbols become a table in the second one, behind everything else.
 .PHONY: kernel
 kernel: $(BUILD)/bareflow.elf stages
@@ -221,14 +224,16 @@ KERNEL_PARTS := $(KERNEL_OBJECTS) $(PORTABLE_OBJECTS) $(BUILD_ID) $(CONSOLE_FONT
 # Without a model: it comes as a module, or from a disk.
 NO_MODEL := $(BUILD)/kernel/model/no_embedded_model.o
 NO_SELFTEST := $(BUILD)/kernel/arch/x86_64/selftest.o
+# Of a kernel that is packed afterwards, the packed one's.
+debug_elf = $(subst -unpacked,,$(@:.elf=.debug.elf))
 LIBGCC = $(shell $(CXX) -print-libgcc-file-name)
 define link_kernel
 	$(call say,LINK,$@)
 	$(Q)$(KERNEL_LINK) $(1) $(LIBGCC) -o $@.first
 	$(Q)nm -nC --defined-only $@.first | LC_ALL=C awk -f arch/x86_64/symbols.awk > $@.symbols.S
 	$(Q)$(CXX) -c $@.symbols.S -o $@.symbols.o
-	$(Q)$(KERNEL_LINK) $(1) $@.symbols.o $(LIBGCC) -o $(@:.elf=.debug.elf)
-	$(Q)objcopy --strip-debug $(@:.elf=.debug.elf) $@.stripped
+	$(Q)$(KERNEL_LINK) $(1) $@.symbols.o $(LIBGCC) -o $(debug_elf)
+	$(Q)objcopy --strip-debug $(debug_elf) $@.stripped
 	$(Q)grub-file --is-x86-multiboot2 $@.stripped
 	$(Q)rm -f $@.first; mv $@.stripped $@
 endef
@@ -238,11 +243,18 @@ $(BUILD)/bareflow.elf: $(KERNEL_PARTS) $(EMBEDDED_OBJECT) $(call stage_object,fu
 STAGES := full small native
 .PHONY: stages
 stages: $(STAGES:%=$(BUILD)/bareflow-%.elf)
-$(BUILD)/bareflow-native.elf: $(BUILD)/kernel/arch/x86_64/native_segment.o $(SMALL_REFERENCE:%=$(BUILD)/small/%.o)
-$(BUILD)/bareflow-native.elf: REPLACED := $(SMALL_REFERENCE:%=$(BUILD)/kernel/%.o)
-$(STAGES:%=$(BUILD)/bareflow-%.elf): $(BUILD)/bareflow-%.elf: $(KERNEL_PARTS) $(NO_MODEL) $(BUILD)/kernel/arch/stages/%.o \
+$(BUILD)/bareflow-native-unpacked.elf: $(BUILD)/kernel/arch/x86_64/native_segment.o $(SMALL_FOR_NATIVE:%=$(BUILD)/small/%.o)
+$(BUILD)/bareflow-native-unpacked.elf: REPLACED := $(SMALL_FOR_NATIVE:%=$(BUILD)/kernel/%.o)
+$(BUILD)/bareflow-full.elf $(BUILD)/bareflow-small.elf $(BUILD)/bareflow-native-unpacked.elf: $(KERNEL_PARTS) $(NO_MODEL) \
 		$(NO_SELFTEST) arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter-out $(REPLACED),$(filter %.o %.a,$^)))
+$(BUILD)/bareflow-full.elf: $(call stage_object,full)
+$(BUILD)/bareflow-small.elf: $(call stage_object,small)
+$(BUILD)/bareflow-native-unpacked.elf: $(call stage_object,native)
+# What goes onto disks unpacks itself (arch/x86_64/packed).
+$(BUILD)/bareflow-native.elf: $(BUILD)/bareflow-native-unpacked.elf $(PACK_PARTS)
+	$(call say,PACK,$@)
+	$(Q)CXX=$(CXX) $(PACK)/pack.sh $(debug_elf) -o $@ $(STUB_OBJECTS)
 $(BUILD)/bareflow-test.elf: $(KERNEL_PARTS) $(EMBEDDED_OBJECT) $(call stage_object,full) $(addprefix $(BUILD)/kernel/tests/boot/,selftest.o selftest_disks.o) \
 		arch/x86_64/kernel.ld arch/x86_64/symbols.awk
 	$(call link_kernel,$(filter %.o %.a,$^))
@@ -323,7 +335,7 @@ $(BUILD)/host/make-snapshot: $(BUILD)/host/tests/boot/make_snapshot.o $(TOOL_OBJ
 	$(Q)$(CXX) $(HOST_LINK) $^ -lpthread -o $@
 
 FORMATTED := $(foreach room,arch mm emitter model profiler persist tests iso,$(shell find $(room) -name '*.h' -o -name '*.cpp'))
-SCRIPTS := $(shell find iso tests emitter .ci -name '*.sh') .ci/run
+SCRIPTS := $(shell find iso tests emitter arch .ci -name '*.sh') .ci/run
 check: deps-check
 	$(Q)clang-format-14 --dry-run -Werror $(FORMATTED)
 	$(Q)python3 tests/check_layering.py
@@ -334,8 +346,9 @@ check: deps-check
 .PHONY: bench-boot size-report
 bench-boot: iso $(BUILD)/host/kvm-probe
 	$(Q)tests/bench/boot_time.py
-size-report: stages
+size-report: stages $(BUILD)/host/bareflow-import
 	$(Q)tests/bench/size_report.py $(BUILD)
+	$(Q)tests/bench/image_sizes.py $(BUILD)
 
 # ---------------------------------------------------------------- set-up and help
 .PHONY: deps deps-run deps-test deps-check deps-fuzz help clean
@@ -381,7 +394,7 @@ help:
 	@echo 'make bench-peers  bareflow-bench in turns with llama.cpp from npm, on made-up TinyLlama weights'
 	@echo 'make gguf-oracle  every type of GGUF weights, read beside llama.cpp from npm'
 	@echo 'make bench-boot   time from the start of QEMU to the first token'
-	@echo 'make size-report  what takes how many bytes in the kernel, stage by stage'
+	@echo 'make size-report  what takes how many bytes in the kernel, stage by stage, and in whole images'
 	@echo 'make deps         install every Debian package that any of these needs'
 	@echo 'make clean        remove $(BUILD)/'
 	@echo 'V=1 shows commands; JOBS=N sets how many run at once (default: all cores)'

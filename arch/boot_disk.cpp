@@ -201,7 +201,7 @@ Result<void> BootDisk::fill_native(const SnapshotView& learned) {
 
 Result<bool> BootDisk::turn_over(Stage next, const SnapshotView& learned) {
     namespace variable = grub_variable;
-    if (!file(kEnvironment) || !file(next == Stage::kNative ? kNative : kSmall)) return false;
+    if (stays_ || !file(kEnvironment) || !file(next == Stage::kNative ? kNative : kSmall)) return false;
     FatFixedFile block = TRY(open_in_place(kEnvironment));
     GrubEnvironment environment = TRY(read_grub_environment(block));
     if (next == Stage::kNative) {
@@ -211,6 +211,16 @@ Result<bool> BootDisk::turn_over(Stage next, const SnapshotView& learned) {
         TRY(environment.set(variable::kNative, variable::kUntried));
     }
     TRY(environment.set(variable::kStage, name_of(next)));
+    TRY(write_grub_environment(block, environment));
+    return true;
+}
+
+Result<bool> BootDisk::stay_at(std::string_view stage) {
+    stays_ = true;
+    if (!file(kEnvironment)) return false;
+    FatFixedFile block = TRY(open_in_place(kEnvironment));
+    GrubEnvironment environment = TRY(read_grub_environment(block));
+    TRY(environment.set(grub_variable::kStage, stage));
     TRY(write_grub_environment(block, environment));
     return true;
 }

@@ -59,6 +59,9 @@ class BootDisk final : public FileStore {
     /// Platform::turn_over(). Only bytes of native.elf's segment and one sector of GRUB's environment block change, in this
     /// order, each on the medium before the next.
     Result<bool> turn_over(Stage next, const SnapshotView& learned);
+    /// The next boot is to load `stage`, of the names that name_of(Stage) has, and turn_over() changes that no more. One sector of
+    /// GRUB's environment block, where it says otherwise. False: the machine does not start from a disk of its own.
+    Result<bool> stay_at(std::string_view stage);
     /// Platform::report_native(): `trying` becomes `good`, or `failed`.
     Result<void> report_native(bool good);
 
@@ -81,6 +84,7 @@ class BootDisk final : public FileStore {
     std::optional<Fat16> volume_;
     std::optional<FatReader> stream_;
     bool slots_opened_ = false;
+    bool stays_ = false;
     std::optional<FatFixedFile> slots_[kSlots];
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "arch/snapshot_summary.h"
 #include "emitter/routine_emitter.h"
 #include "persist/snapshot_writer.h"
 
@@ -44,15 +45,6 @@ StoredProfile stored(const MatMulProfile& profile) {
             .timed_cycles = profile.timed_cycles,
             .min_cycles = profile.min_cycles,
             .max_cycles = profile.max_cycles};
-}
-BootSummary summary_of(const StoredBoot& boot) {
-    return {.boot = boot.boot,
-            .compiled = boot.compiled,
-            .restored = boot.restored,
-            .rejected = boot.rejected,
-            .plans_tried = boot.plans_tried,
-            .plans_left = boot.plans_left,
-            .ns_per_token = boot.ns_per_token};
 }
 bool same_shape(const StoredProfile& a, const StoredProfile& b) {
     return a.operation == b.operation && a.phase == b.phase && a.type == b.type && a.m == b.m && a.n == b.n &&

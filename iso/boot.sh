@@ -360,7 +360,7 @@ mib_on_disk() { # PATH
 
 check_boot_disk() {
     command -v mdir >/dev/null || fail "mdir is missing; \`make deps\` installs mtools"
-    [[ $(mib_on_disk /boot/bareflow.elf) != 0 && $(mib_on_disk /boot/grub/grub.cfg) != 0 ]] ||
+    [[ $(mib_on_disk /boot/bareflow.elf)$(mib_on_disk /boot/native.elf) != 00 && $(mib_on_disk /boot/grub/grub.cfg) != 0 ]] ||
         fail "--boot disk: ${disks[0]} is no disk that \`make disk\` has made: there is no FAT16 at its first MiB with" \
             "BareFlow and GRUB; leave --boot out to use it beside the ISO"
 }

@@ -18,7 +18,7 @@ usage() {
 
 check_tools() { # NAME...
     local tool
-    for tool in grub-mkimage grub-file objcopy "$@"; do
+    for tool in grub-mkimage grub-file objcopy readelf "$@"; do
         command -v "$tool" >/dev/null || fail "$tool is missing; \`make deps\` installs it"
     done
     [[ -f $grub/i386-pc/moddep.lst ]] || fail "$grub/i386-pc is missing; \`make deps\` installs grub-pc-bin"
@@ -28,6 +28,11 @@ check_tools() { # NAME...
 check_kernel() { # ELF
     [[ -f $1 ]] || fail "there is no kernel $1; \`make kernel\` builds one"
     grub-file --is-x86-multiboot2 "$1" || fail "$1 is no Multiboot2 kernel"
+}
+
+# GRUB would load symbols and debug information too. What has none may carry more than its sections, as bareflow-native's do.
+strip_kernel() { # ELF OUT
+    if readelf -SW "$1" | grep -q ' SYMTAB '; then objcopy --strip-all "$1" "$2"; else cp "$1" "$2"; fi
 }
 
 # Prints the named modules and all that they need, given a moddep.lst of lines `module: needed needed`.

@@ -6,6 +6,7 @@
 #
 # On its one partition, a FAT16: the kernels, GRUB and its environment block, the model, and room for what BareFlow learns.
 # The stage is what the first boot loads (default: full); the size follows from the contents. README.md has the layout.
+# Without KERNEL: `--stage native --native ELF` makes a disk of that kernel alone, for a machine that has nothing left to learn.
 # --usb: GRUB loads the model, since the kernel has no driver for USB sticks; slower, and below 1.9 GB.
 # Without root and without loop devices. The same inputs give the same bytes.
 set -euo pipefail
@@ -49,7 +50,7 @@ choose_size() {
     for file in "$scratch"/boot/*.elf ${model:+"$model"} ${config:+"$config"}; do
         contents=$((contents + $(bytes_of "$file") + largest_cluster * sector_bytes))
     done
-    contents=$((contents + 2 * snapshot_bytes + $(du -sb "$scratch/grub" | cut -f 1)))
+    contents=$((contents + slots * snapshot_bytes + $(du -sb "$scratch/grub" | cut -f 1)))
     contents=$((contents / 1048576 + 4))
     ((contents < largest_mib)) || fail "the contents have $contents MiB, and a FAT16 holds up to $largest_mib: choose a smaller\
  type for the model (bareflow-import --quant q8_0 or q4_0)"
@@ -70,16 +71,16 @@ check_size() {
 }
 
 # ------------------------------------------------------------------------------------------------ what goes in
-stripped_kernel() { # ELF NAME: GRUB would load symbols and debug information too
+stripped_kernel() { # ELF NAME
     check_kernel "$1"
-    objcopy --strip-all "$1" "$scratch/boot/$2.elf"
+    strip_kernel "$1" "$scratch/boot/$2.elf"
 }
 
 # GRUB's environment block: what `grub-editenv create` makes, without its warning. The variables stand in the first of its
 # two sectors, so that setting one changes one sector.
 environment_block() {
     local text
-    printf -v text '# GRUB Environment Block\nstage=%s\nnative=untried\n' "$stage"
+    printf -v text '# GRUB Environment Block\nstage=%s\nnative=%s\n' "$stage" "$native_state"
     ! $usb || text+=$'model=module\n'
     printf '%s' "$text"
     head -c $((environment_bytes - ${#text})) /dev/zero | tr '\0' '#'
@@ -145,8 +146,10 @@ copy_files() {
     on_disk mmd ::/EFI ::/EFI/BOOT ::/boot ::/boot/grub ::/boot/grub/i386-pc
     # What is rewritten in place stands first.
     on_disk mcopy "$scratch/grub/grubenv" ::/boot/grub/grubenv
-    on_disk mcopy "$scratch/empty" ::/SNAPA.BIN
-    on_disk mcopy "$scratch/empty" ::/SNAPB.BIN
+    if ((slots > 0)); then
+        on_disk mcopy "$scratch/empty" ::/SNAPA.BIN
+        on_disk mcopy "$scratch/empty" ::/SNAPB.BIN
+    fi
     on_disk mcopy "$scratch/grub/BOOTX64.EFI" ::/EFI/BOOT/BOOTX64.EFI
     on_disk mcopy "$scratch/grub/grub.cfg" ::/boot/grub/grub.cfg
     on_disk mcopy "$scratch"/grub/i386-pc/*.mod ::/boot/grub/i386-pc
@@ -182,7 +185,8 @@ while (($#)); do
     esac
     shift
 done
-[[ -n $kernel && -n $out ]] || fail "give a kernel, and the file to write after -o; --help tells more" 2
+[[ -n $out && (-n $kernel || ($stage == native && -n $native)) ]] ||
+    fail "give a kernel, and the file to write after -o; --help tells more" 2
 [[ -z $size || $size =~ ^[1-9][0-9]{0,8}$ ]] || fail "--size: \"$size\" is no whole number of MiB" 2
 [[ $stage =~ ^(full|small|native)$ ]] || fail "--stage: \"$stage\" is not allowed; give one of: full small native" 2
 [[ $stage != small || -n $small ]] || fail "--stage small needs --small ELF" 2
@@ -202,7 +206,13 @@ scratch=$(mktemp -d)
 image=$out.new
 trap 'rm -rf "$scratch" "$image"' EXIT
 mkdir -p "$scratch/boot" "$(dirname "$out")"
-stripped_kernel "$kernel" bareflow
+# With nothing to fall back on, a native kernel needs no try, and it learns nothing that would want a slot.
+slots=2 native_state=untried
+if [[ -n $kernel ]]; then
+    stripped_kernel "$kernel" bareflow
+else
+    slots=0 native_state=good default_least_mib=$smallest_mib spare_mib=0
+fi
 [[ -z $small ]] || stripped_kernel "$small" small
 [[ -z $native ]] || stripped_kernel "$native" native
 make_grub

@@ -81,8 +81,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 tree=$scratch/iso
 mkdir -p "$tree/boot/grub" "$(dirname "$out")"
-# GRUB would load symbols and debug information too, and the kernel has a symbol table of its own.
-objcopy --strip-all "$kernel" "$tree/boot/bareflow.elf"
+strip_kernel "$kernel" "$tree/boot/bareflow.elf"
 cp "$here/grub.cfg" "$tree/boot/grub/grub.cfg"
 [[ -z $model ]] || cp "$model" "$tree/boot/model.wllm"
 [[ -z $config ]] || cp "$config" "$tree/bareflow.cfg"

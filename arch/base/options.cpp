@@ -57,6 +57,10 @@ constexpr OptionSpec kTable[] = {
     {"keyboard", 0, "LAYOUT", "us or de: the layout of a PS/2 keyboard (default: us)", true},
     {"exit", 0, "HOW", "debug-exit, acpi or halt: how the kernel stops (default: what the machine has)",
      true},
+    {"stage", 0, "STAGE",
+     "full, small or auto: what a disk that BareFlow starts from boots from now on (default: auto, less as "
+     "it converges)",
+     true},
     {"test", 0, "NAME", "a self-test of the test kernel", true},
 };
 
@@ -360,6 +364,10 @@ Result<void> Options::assign(std::string_view name, std::string_view value) {
             return bad_value(name, value, "debug-exit, acpi or halt");
         }
         exit = value;
+    } else if (name == "stage") {
+        if (!is_one_of(value, {"full", "small", "auto"}))
+            return bad_value(name, value, "full, small or auto");
+        stage = value;
     } else if (name == "test") {
         test = value;
     } else {

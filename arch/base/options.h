@@ -73,6 +73,8 @@ struct Options {
     KeyboardLayout keyboard = KeyboardLayout::kUs;  ///< (kernel)
     std::string_view
         exit;  ///< how the kernel stops: debug-exit, acpi, halt; empty: what the machine has (kernel)
+    std::string_view
+        stage;  ///< full or small: what the boot disk is to stay at; empty or auto: as it converges (kernel)
     std::string_view test;  ///< a self-test of the test kernel
 
     /// Sets one option by its long name ("temp", "top-k", "prompt", …) or short one ("p"). The value is kept as a view:

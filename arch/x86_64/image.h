@@ -3,6 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+
+#include "arch/x86_64/loaded_model.h"
 
 extern "C" {
 extern const uint8_t __image_start[], __image_end[];
@@ -13,7 +16,8 @@ extern const uint8_t __data_start[], __data_end[];
 extern const uint8_t __symbols_start[], __symbols_end[];
 extern const uint8_t boot_stack_guard[], boot_stack_top[], ist_stacks[];
 extern const uint8_t bareflow_embedded_model[], bareflow_embedded_model_end[];
-extern const uint8_t bareflow_build_id[20];  ///< the Makefile's
+extern bareflow::LoadedModel bareflow_loaded_model;  ///< main.cpp's; the stub of a packed kernel fills it
+extern const uint8_t bareflow_build_id[20];          ///< the Makefile's
 }
 
 namespace bareflow {
@@ -23,6 +27,11 @@ constexpr size_t kIstStackSize = 16384;
 constexpr size_t kIstCount = 7;  ///< Intel SDM 3A 6.14.5
 
 inline uint64_t address_of(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
+
+/// The model that came with the kernel's ELF file, behind its image; empty if there is none.
+inline std::span<const uint8_t> loaded_model() {
+    return {reinterpret_cast<const uint8_t*>(bareflow_loaded_model.address), bareflow_loaded_model.bytes};
+}
 
 inline uint64_t ist_guard(size_t index) {
     return address_of(ist_stacks) + index * (kStackGuardSize + kIstStackSize);

@@ -26,6 +26,9 @@
 #include "arch/x86_64/selftest.h"
 #include "arch/x86_64/serial.h"
 
+// Not in .bss, which is zeroed after the stub wrote this.
+[[gnu::section(".data.loaded_model")]] bareflow::LoadedModel bareflow_loaded_model{};
+
 namespace bareflow {
 namespace {
 
@@ -84,11 +87,11 @@ class Kernel final : public Platform {
         return has_rdrand && cpu::read_random(value) ? value : cpu::read_tsc();
     }
     ByteSpan build_id() const override { return bareflow_build_id; }
-    FixedFile* snapshot_slot(unsigned index) override { return disk_.snapshot_slot(index); }
+    FixedFile* snapshot_slot(unsigned index) override { return image_snapshot_slot(disk_, index); }
     FileStore* files() override { return disk_.found() ? &disk_ : nullptr; }
     uint64_t unix_seconds() override { return seconds_since_1970(); }
     Result<bool> turn_over(Stage next, const SnapshotView& learned) override {
-        return disk_.turn_over(next, learned);
+        return image_turn_over(disk_, next, learned);
     }
     void report_native(bool good) override {
         if (Result<void> reported = disk_.report_native(good); !reported)
@@ -162,6 +165,15 @@ Result<void> read_options(const BootInformation& boot, BootDisk& disk) {
     const size_t size =
         fw_cfg_read(*file, {reinterpret_cast<uint8_t*>(fw_cfg_command_line), kMaxCommandLine});
     return options.parse_command_line({fw_cfg_command_line, size});
+}
+
+/// Where the options say so: the next boot is of that stage, whatever this one is.
+void stay_at_stage(BootDisk& disk) {
+    if (options.stage.empty() || options.stage == "auto") return;
+    const Result<bool> stays = disk.stay_at(options.stage);
+    LogRecord record(serial_log, "stage_stays");
+    record.field("at", options.stage).field("done", stays.ok() && stays.value());
+    if (!stays.ok()) record.field("reason", stays.error().message.view());
 }
 
 void log_machine(Kernel& kernel, const BootInformation& boot) {
@@ -296,8 +308,9 @@ Candidates find_models(const BootInformation& boot, BootDisk& disk) {
                                "iso/boot.sh --disk");
         }
     }
-    const ByteSpan embedded(bareflow_embedded_model,
-                            bytes_between(bareflow_embedded_model, bareflow_embedded_model_end));
+    ByteSpan embedded(bareflow_embedded_model,
+                      bytes_between(bareflow_embedded_model, bareflow_embedded_model_end));
+    if (embedded.empty()) embedded = loaded_model();
     if (!embedded.empty()) found.sources[found.count++] = {"embedded", "embedded", embedded, nullptr, 0};
     return found;
 }
@@ -326,6 +339,7 @@ extern "C" [[noreturn]] void kernel_main(uint32_t magic, uint64_t information) {
     or_fail(read_options(boot, disk));
     set_exit_method(options.exit);
     set_keyboard_layout(options.keyboard);
+    stay_at_stage(disk);
     terminal.set_interactive(!options.has_prompt);
     Kernel kernel(boot, disk);
     log_machine(kernel, boot);

@@ -103,6 +103,7 @@ Result<void> map_kernel_and_modules(const BootInformation& boot) {
     TRY(protect_section(__native_start, __native_end, kReadExecute));
     TRY(protect_section(__rodata_start, __rodata_end, kReadOnly));
     TRY(protect_section(__symbols_start, __symbols_end, kReadOnly));
+    TRY(protect_section(loaded_model().data(), loaded_model().data() + loaded_model().size(), kReadOnly));
     for (const BootModule& module : boot.module_list()) {
         TRY(protect_section(module.bytes.data(), module.bytes.data() + module.bytes.size(), kReadOnly));
     }
@@ -143,12 +144,13 @@ AddressSpace& address_space() { return *address_space_; }
 Heap& heap() { return *heap_; }
 
 Result<void> initialise_memory(const BootInformation& boot, const CpuFeatures& cpu) {
-    MemoryRange reserved[BootInformation::kMaxModules + 3];
+    MemoryRange reserved[BootInformation::kMaxModules + 4];
     size_t reserved_count = 0;
     reserved[reserved_count++] = {0, kLowMemoryEnd};
     reserved[reserved_count++] = {address_of(__image_start),
                                   static_cast<uint64_t>(__image_end - __image_start)};
     reserved[reserved_count++] = {address_of(boot.self.data()), boot.self.size()};
+    reserved[reserved_count++] = {address_of(loaded_model().data()), loaded_model().size()};
     for (const BootModule& module : boot.module_list()) {
         reserved[reserved_count++] = {address_of(module.bytes.data()), module.bytes.size()};
     }

@@ -1,25 +1,23 @@
 #include "persist/tools/native.h"
 
 #include <errno.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
 #include <CLI/CLI.hpp>
 
 #include "arch/base/version.h"
+#include "arch/snapshot_summary.h"
 #include "model/tools/import.h"
 #include "model/tools/open_model.h"
 #include "model/tools/std_allocator.h"
 #include "model/weights.h"
-
-extern char** environ;
+#include "persist/tools/disk_image.h"
+#include "persist/tools/native_output.h"
 
 namespace bareflow {
 namespace {
@@ -58,6 +56,21 @@ Result<void> check_routines(const SnapshotFile& file) {
     return {};
 }
 
+/// What a machine has yet to learn is no image's business.
+Result<void> check_converged(const SnapshotFile& file) {
+    std::vector<BootSummary> history;
+    for (uint32_t i = 0; i < file.view().boots(); ++i) history.push_back(summary_of(file.view().boot(i)));
+    if (has_converged(history)) return {};
+    const auto loud = std::find_if(history.rbegin(), history.rend(),
+                                   [](const BootSummary& boot) { return !boot.is_quiet(); });
+    return invalid(
+        "{} has not converged: {} plans are left to try, and it has {} boots without anything new of {}, "
+        "whose time of a token may "
+        "vary by 1%; let its machine boot on, or give --early",
+        file.path(), history.empty() ? 0u : history.back().plans_left, loud - history.rbegin(),
+        ConvergenceRules{}.quiet_boots);
+}
+
 }  // namespace
 
 Result<std::vector<uint8_t>> native_kernel(ByteSpan elf, const SnapshotFile& snapshot,
@@ -83,17 +96,22 @@ Result<std::vector<uint8_t>> native_kernel(ByteSpan elf, const SnapshotFile& sna
 namespace {
 
 struct Arguments {
-    std::string snapshot, model, tokenizer, quant, output, kernel, config;
+    std::string snapshot, disk, model, tokenizer, quant, output, kernel, config;
+    bool early = false, without_model = false;
 };
 
 void declare(CLI::App& app, Arguments& arguments) {
     app.set_version_flag("--version", "bareflow-native " + std::string(kVersion));
+    auto* disk =
+        app.add_option("--disk", arguments.disk,
+                       "the machine's disk, an image or a device: its newer snapshot, and its model.wllm")
+            ->option_text("IMG");
     app.add_option("--snapshot", arguments.snapshot,
-                   "a slot, such as SNAPA.BIN copied from the machine's disk")
-        ->required()
+                   "instead: a slot, such as SNAPA.BIN copied from the machine's disk")
+        ->excludes(disk)
         ->option_text("FILE");
-    app.add_option("-m,--model", arguments.model, "the model it was made with: .wllm, or llama2.c .bin")
-        ->required()
+    app.add_option("-m,--model", arguments.model,
+                   "the model it was made with: .wllm, or llama2.c .bin (default: the disk's)")
         ->option_text("MODEL");
     app.add_option("-z,--tokenizer", arguments.tokenizer, "its tokenizer, where the model file has none")
         ->option_text("FILE");
@@ -102,20 +120,26 @@ void declare(CLI::App& app, Arguments& arguments) {
                    "(default: as MODEL is)")
         ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}))
         ->option_text("f32|f16|q8_0|q4_0");
-    app.add_option(
-           "-o,--output", arguments.output,
-           "the image: .iso boots by itself; .elf is the kernel alone, whose model comes as a module, "
-           "`module2 FILE model` in grub.cfg")
+    app.add_option("-o,--output", arguments.output,
+                   "the image: .iso and .img (a disk) boot by themselves; .elf is kernel and model in one "
+                   "file, for any "
+                   "Multiboot2 loader")
         ->required()
-        ->option_text("OUT.iso|OUT.elf");
+        ->option_text("OUT.iso|OUT.img|OUT.elf");
+    app.add_flag(
+        "--without-model", arguments.without_model,
+        "an .elf of the kernel alone, whose model comes as a module, `module2 FILE model` in grub.cfg");
+    app.add_flag("--early", arguments.early, "also of a machine that may still have something to learn");
     app.add_option("--kernel", arguments.kernel, "the native kernel (default: build/bareflow-native.elf)")
         ->option_text("ELF");
-    app.add_option("--config", arguments.config, "a bareflow.cfg for the .iso: options, one key=value a line")
+    app.add_option("--config", arguments.config,
+                   "a bareflow.cfg for .iso and .img: options, one key=value a line")
         ->option_text("FILE");
 }
 
-/// The model as the image has it: MODEL, or converted to --quant in memory.
-Result<MappedFile> model_of(const Arguments& arguments) {
+/// The model as the image has it: the disk's, or MODEL, or that converted to --quant in memory.
+Result<MappedFile> model_of(const Arguments& arguments, DiskImage* disk) {
+    if (arguments.model.empty() && disk != nullptr) return disk->file("model.wllm");
     if (arguments.quant.empty()) return open_model(arguments.model, arguments.tokenizer, false);
     if (TRY(is_wllm(arguments.model))) {
         return invalid(
@@ -139,79 +163,45 @@ Result<ModelIdentity> identity_of(ByteSpan image) {
     return ModelIdentity{weights.file_size, weights.hash};
 }
 
-Result<void> write_file(const std::string& path, ByteSpan bytes) {
-    ReplacementFile file = TRY(ReplacementFile::create(path));
-    TRY(FileWriter(file.fd(), path).write_at(0, bytes));
-    return file.commit();
-}
-
-/// A folder that goes away with what is in it.
-class ScratchFolder {
- public:
-    static Result<ScratchFolder> make() {
-        std::string path = (fs::temp_directory_path() / "bareflow-native.XXXXXX").string();
-        if (mkdtemp(path.data()) == nullptr)
-            return Error::make(ErrorCode::kDevice, "{}: {}", path, strerror(errno));
-        return ScratchFolder(path);
-    }
-    ScratchFolder(ScratchFolder&& other) noexcept : path_(std::move(other.path_)) { other.path_.clear(); }
-    ScratchFolder& operator=(ScratchFolder&&) = delete;
-    ~ScratchFolder() {
-        std::error_code ignored;
-        if (!path_.empty()) fs::remove_all(path_, ignored);
-    }
-    std::string file(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-    explicit ScratchFolder(std::string path) : path_(std::move(path)) {}
-    std::string path_;
-};
-
-Result<void> run_program(const std::vector<std::string>& words) {
-    std::vector<char*> argv;
-    for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-    argv.push_back(nullptr);
-    pid_t child = 0;
-    if (const int failed = posix_spawn(&child, argv[0], nullptr, nullptr, argv.data(), environ); failed != 0)
-        return Error::make(ErrorCode::kNotFound, "{} cannot be run: {}", words[0], strerror(failed));
-    int status = 0;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-    return Error::make(ErrorCode::kDevice, "{} failed, see above", words[0]);
-}
-
-Result<void> write_iso(const Arguments& arguments, const fs::path& root, ByteSpan kernel, ByteSpan model) {
-    const ScratchFolder scratch = TRY(ScratchFolder::make());
-    TRY(write_file(scratch.file("native.elf"), kernel));
-    TRY(write_file(scratch.file("model.wllm"), model));
-    std::vector<std::string> words = {(root / "iso" / "make-iso.sh").string(), scratch.file("native.elf"),
-                                      arguments.output, "--model", scratch.file("model.wllm")};
-    if (!arguments.config.empty()) words.insert(words.end(), {"--config", arguments.config});
-    return run_program(words);
-}
-
 Result<void> work(const Arguments& arguments, const std::string& program, ByteSpan build, std::ostream& out) {
     const fs::path build_folder =
         fs::path(program).parent_path().parent_path();  // of build/host/bareflow-native
     const std::string kernel_path =
         arguments.kernel.empty() ? (build_folder / "bareflow-native.elf").string() : arguments.kernel;
-    const SnapshotFile snapshot = TRY(SnapshotFile::open(arguments.snapshot));
-    const MappedFile model = TRY(model_of(arguments));
+    std::optional<DiskImage> disk;
+    if (!arguments.disk.empty()) disk.emplace(TRY(DiskImage::open(arguments.disk)));
+    const SnapshotFile snapshot =
+        TRY(disk ? disk->newest_snapshot() : SnapshotFile::open(arguments.snapshot));
+    const MappedFile model = TRY(model_of(arguments, disk ? &*disk : nullptr));
     const MappedFile elf = TRY(MappedFile::open(kernel_path));
     const ModelIdentity identity = TRY(identity_of(model.bytes()));
     NativeFilling filling;
     const std::vector<uint8_t> kernel = TRY(native_kernel(elf.bytes(), snapshot, identity, build, filling));
-    if (arguments.output.ends_with(".iso")) {
-        TRY(write_iso(arguments, build_folder.parent_path(), kernel, model.bytes()));
-    } else {
-        TRY(write_file(arguments.output, kernel));
-    }
+    if (!arguments.early) TRY(check_converged(snapshot));
+    const NativeOutput output{arguments.output, arguments.config, !arguments.without_model,
+                              build_folder.parent_path()};
+    TRY(write_native_image(output, kernel, model.bytes()));
     out << arguments.output << ": " << filling.routines << " routines, " << filling.bytes
         << " bytes of the segment; model " << model.bytes().size() << " bytes; image "
         << fs::file_size(arguments.output) << " bytes; needs "
         << describe(features_of_bits(snapshot.header().required_features)).view() << '\n';
     return {};
+}
+
+/// What CLI11 does not know of the options.
+void check(const Arguments& arguments) {
+    const auto ends = [&](const char* suffix) { return arguments.output.ends_with(suffix); };
+    if (!ends(".iso") && !ends(".img") && !ends(".elf"))
+        throw CLI::ValidationError("--output", "must end with .iso, .img or .elf");
+    if (arguments.disk.empty() && arguments.snapshot.empty())
+        throw CLI::RequiredError("--disk IMG or --snapshot FILE");
+    if (arguments.model.empty() && arguments.disk.empty()) throw CLI::RequiredError("--model MODEL");
+    if (arguments.model.empty() && !arguments.quant.empty())
+        throw CLI::ValidationError("--quant", "converts what -m names; the disk's model is what it is");
+    if (!arguments.config.empty() && ends(".elf"))
+        throw CLI::ValidationError("--config", "goes into an .iso or .img");
+    if (arguments.without_model && !ends(".elf"))
+        throw CLI::ValidationError("--without-model", "is for an .elf");
 }
 
 }  // namespace
@@ -225,10 +215,7 @@ int run_native(int argc, const char* const* argv, const std::string& program, By
     declare(app, arguments);
     try {
         app.parse(argc, argv);
-        if (!arguments.output.ends_with(".iso") && !arguments.output.ends_with(".elf"))
-            throw CLI::ValidationError("--output", "must end with .iso or .elf");
-        if (!arguments.config.empty() && !arguments.output.ends_with(".iso"))
-            throw CLI::ValidationError("--config", "goes into an .iso");
+        check(arguments);
     } catch (const CLI::ParseError& error) {
         return app.exit(error, out, errors) == 0 ? kOk : kUsage;
     }

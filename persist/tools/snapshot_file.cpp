@@ -18,7 +18,11 @@ Error refused(const std::string& path, SnapshotRefusal refusal) {
 }  // namespace
 
 Result<SnapshotFile> SnapshotFile::open(const std::string& path) {
-    SnapshotFile opened(TRY(MappedFile::open(path)), path);
+    return of(TRY(MappedFile::open(path)), path);
+}
+
+Result<SnapshotFile> SnapshotFile::of(MappedFile slot, const std::string& path) {
+    SnapshotFile opened(std::move(slot), path);
     const ByteSpan bytes = opened.file_.bytes();
     if (bytes.size() < snapshot::kPayloadOffset) return refused(path, SnapshotRefusal::kSmall);
     const ByteSpan sector = bytes.first(sizeof(snapshot::Header));

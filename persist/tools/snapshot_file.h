@@ -13,6 +13,8 @@ class SnapshotFile {
  public:
     /// An error names the file and the reason for which the kernel would refuse it.
     static Result<SnapshotFile> open(const std::string& path);
+    /// The same of a slot's bytes, wherever they come from.
+    static Result<SnapshotFile> of(MappedFile slot, const std::string& path);
 
     const std::string& path() const { return path_; }
     const SnapshotView& view() const { return view_; }

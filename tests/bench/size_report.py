@@ -3,18 +3,23 @@
 
 A kernel's size is its code, constants and data. The model, the native stage's room for routines and the table of symbols,
 which only fault reports read, are told apart. Reads the .debug.elf of each stage.
+
+The native kernel is stored packed (arch/x86_64/packed): its size as stored is that of its file without the room for routines, so
+with stub, ELF headers, padding and the symbols, which are packed too. The bars are for that.
 """
 import argparse
 import collections
 import pathlib
 import re
 import subprocess
+import tempfile
 
 STAGES = ("full", "small", "native")
 COUNTED = (".text", ".rodata", ".got", ".data")
 APART = {".native": "room for routines", ".symbols": "symbol table", ".model": "model"}
 BARS = {"full": 512 * 1024, "native": 128 * 1024}  # issue 5, "What it must show" 2
 LEAST_RATIO = 4
+PACK = pathlib.Path(__file__).resolve().parents[2] / "arch" / "x86_64" / "packed" / "pack.sh"
 ROOM = re.compile(r"/(arch/base|arch/x86_64|arch|mm|emitter|model|profiler|persist)/[^/:]*:\d+$")
 
 
@@ -25,6 +30,20 @@ def output(*command):
 def sections(elf):
     return {name: int(size) for name, size, _ in
             (line.split() for line in output("size", "-A", str(elf)).splitlines() if line.startswith("."))}
+
+
+def packed_size(elf):
+    """What xz makes of a kernel, as pack.sh has it: (code, constants and data; the same and the symbols)."""
+    filters = re.search(r"^xz_filters=\((.*)\)$", PACK.read_text(), re.MULTILINE)[1].replace('"', "").split()
+    plain, sizes = b"", []
+    with tempfile.NamedTemporaryFile() as part:
+        for wanted in COUNTED, (".symbols",):
+            for section in wanted:
+                subprocess.run(["objcopy", "-O", "binary", "-j", section, elf, part.name], check=True)
+                plain += pathlib.Path(part.name).read_bytes()
+            done = subprocess.run(["xz", "-c", "--format=raw", *filters], input=plain, capture_output=True, check=True)
+            sizes.append(len(done.stdout))
+    return sizes
 
 
 def symbols(elf):
@@ -73,12 +92,21 @@ def main():
     print("beside it")
     for what, values in apart.items():
         row(what, values)
-    ratio = totals["full"] / totals["native"]
+    stored = apart["the ELF file"]["native"] - apart["room for routines"]["native"]
+    packed = {stage: packed_size(elf) for stage, elf in elfs.items()}
+    print("packed, as the native kernel is stored")
+    row("the kernel", {stage: sizes[0] for stage, sizes in packed.items()})
+    row("with its symbols", {stage: sizes[1] for stage, sizes in packed.items()})
+    row("stub, headers, padding", {"native": stored - packed["native"][1]})
+    row("as stored", {"full": totals["full"], "small": totals["small"], "native": stored})
     print("bars")
-    for stage, bar in BARS.items():
-        print(f"  {stage:<8}{totals[stage] / 1024:>8.1f} KiB of {bar // 1024}: "
-              f"{'met' if totals[stage] <= bar else 'NOT met'}")
-    print(f"  full / native {ratio:.2f}, at least {LEAST_RATIO}: {'met' if ratio >= LEAST_RATIO else 'NOT met'}")
+    for stage, size in ("full", totals["full"]), ("native", stored):
+        print(f"  {stage:<8}{size / 1024:>8.1f} KiB of {BARS[stage] // 1024}, as stored: "
+              f"{'met' if size <= BARS[stage] else 'NOT met'}")
+    ratio = totals["full"] / stored
+    print(f"  full / native {ratio:.2f} as stored, at least {LEAST_RATIO}: {'met' if ratio >= LEAST_RATIO else 'NOT met'}")
+    print(f"  beside it: {totals['full'] / totals['native']:.2f} with both unpacked, "
+          f"{packed['full'][0] / packed['native'][0]:.2f} with both packed")
     for stage in STAGES:
         print(f"largest symbols, {stage}")
         for size, name, _ in largest[stage]:

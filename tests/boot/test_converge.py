@@ -9,7 +9,7 @@ MODEL = ROOT / "build/model/embedded-q8_0.wllm"
 BOOTS = 24
 
 
-def test_the_machine_turns_itself_small_and_native_and_writes_the_same_text_at_every_boot(tmp_path):
+def test_the_machine_turns_itself_small_and_native_and_writes_the_same_text_at_every_boot(machine, tmp_path):
     image, out = tmp_path / "disk.img", tmp_path / "out"
     subprocess.run([ROOT / "iso/make-disk.sh", ROOT / "build/bareflow.elf", "-o", image, "--small", ROOT / "build/bareflow-small.elf",
                     "--native", ROOT / "build/bareflow-native.elf", "--model", MODEL],
@@ -36,3 +36,10 @@ def test_the_machine_turns_itself_small_and_native_and_writes_the_same_text_at_e
     assert rows[native - 1]["converged"] == "true" and rows[native - 1]["plans_left"] == "0"
     sizes = [int(rows[at]["kernel_bytes"]) for at in (0, small, native)]
     assert sizes[0] > max(sizes[1:])  # in memory; the native one has 256 KiB of room for routines
+
+    # It has nothing left to learn: one file of it boots anywhere (the tests of native images say --early).
+    elf = tmp_path / "whole.elf"
+    subprocess.run([ROOT / "build/host/bareflow-native", "--disk", out / "disk.img", "-o", elf], check=True)
+    run = machine.boot("-p", "Once upon a time", "-n", "8", "--temp", "0", kernel=elf)
+    assert run.status == 0
+    assert run.record("native")["missing"] == "0"

@@ -140,6 +140,7 @@ TEST(Options, ValuesOutOfRangeNameTheOptionTheValueAndWhatIsAllowed) {
         {"weights", "cloud", "disk, stream or embedded"},
         {"exit", "now", "debug-exit, acpi or halt"},
         {"keyboard", "fr", "us or de"},
+        {"stage", "native", "full, small or auto"},
         {"isa", "mmx", "avx512"},
         {"cache-type", "q8_0", "f32 or f16"},
         {"jit", "yes", "on or off"},
