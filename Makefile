@@ -100,14 +100,13 @@ all: deps-emit
 # ---------------------------------------------------------------- objects
 # Code that runs inside interrupts must leave the vector registers of the interrupted code alone.
 $(addprefix $(BUILD)/kernel/arch/x86_64/,interrupts.o local_apic.o core_table.o): EXTRA_FLAGS := -mgeneral-regs-only
-FAST := model/reference model/reference_fma model/reference_muladd model/highest_logits model/sampler model/transformer \
-	model/kv_cache arch/base/crc32c arch/base/workers arch/routine_operators arch/routine_engine emitter/routine_cache \
-	profiler/matmul_profile arch/x86_64/runtime arch/x86_64/framebuffer
+FAST := model/reference model/reference_fma model/reference_muladd model/highest_logits model/sampler model/kv_cache \
+	arch/base/crc32c arch/base/workers profiler/matmul_profile arch/x86_64/runtime arch/x86_64/framebuffer
 $(FAST:%=$(BUILD)/kernel/%.o): OPTIMISE := $(QUICK)
 # Of the generators and assemblers, whose methods are calls with constants, those settings make more.
 $(filter-out %/routine_cache.o,$(patsubst %.cpp,$(BUILD)/kernel/%.o,$(wildcard emitter/*.cpp))): OPTIMISE := -Oz --param max-inline-insns-size=0
 # A guess at who is asked would link the emitter's answer into images without one.
-$(addprefix $(BUILD)/,kernel/arch/routine_operators.o small/arch/routine_operators.o): EXTRA_FLAGS := -fno-devirtualize-speculatively
+$(BUILD)/kernel/arch/routine_operators.o: EXTRA_FLAGS := -fno-devirtualize-speculatively
 # The reference of the fma class: __builtin_fmaf must become the instruction.
 $(BUILD)/%/model/reference_fma.o: EXTRA_FLAGS := -mfma
 
@@ -127,9 +126,8 @@ $(BUILD)/kernel/%.o: %.S $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,AS,$@)
 	$(Q)$(CXX) -I. -MMD -MP -g -c $< -o $@
-# For native images: the reference is what runs there when routines cannot, and operators are called some hundred times a
-# token. Half as large, and the same bits.
-SMALL_FOR_NATIVE := model/reference_fma model/reference_muladd arch/routine_operators arch/routine_engine
+# For native images, where the reference is what runs when routines cannot: half as large, and the same bits.
+SMALL_FOR_NATIVE := model/reference_fma model/reference_muladd
 $(BUILD)/small/%.o: %.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
