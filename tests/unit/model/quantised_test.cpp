@@ -398,6 +398,23 @@ TEST(QuantisedFiles, RefuseTheLowestByte) {
     EXPECT_THAT(std::string(loaded.error().message.view()), HasSubstr("holds -128"));
 }
 
+TEST(QuantisedFiles, FindTheLowestByteAtEachPlaceAndNoOther) {
+    for (const int neighbour : {-127, -1, 0, 1, 127}) {
+        std::vector<Q8Panel> panels(2);
+        std::memset(panels.data(), 0x80, sizeof panels[0].scales);  // scales may be anything
+        for (Q8Panel& panel : panels) std::memset(panel.values, neighbour, sizeof panel.values);
+        const ByteSpan bytes(reinterpret_cast<const uint8_t*>(panels.data()),
+                             panels.size() * sizeof(Q8Panel));
+        EXPECT_FALSE(holds_lowest(bytes)) << neighbour;
+        auto* values = reinterpret_cast<int8_t*>(panels[1].values);
+        for (size_t i = 0; i < sizeof panels[1].values; ++i) {
+            values[i] = INT8_MIN;
+            EXPECT_TRUE(holds_lowest(bytes)) << i << " among " << neighbour;
+            values[i] = static_cast<int8_t>(neighbour);
+        }
+    }
+}
+
 TEST(QuantisedFiles, OverridesThatMakeNoSenseAreRefused) {
     const auto error_of = [](std::string_view text) {
         const auto parsed = parse_override(text);
