@@ -67,6 +67,9 @@ Result<void> BootDisk::read(const FileInfo& file, std::span<uint8_t> out, ReadPr
 
 Result<AsyncFile*> BootDisk::stream(const FileInfo& file) {
     if (!volume_) return Error::make(ErrorCode::kNotFound, "there is no volume to read from");
+    if (disk_->limits().in_flight < 2)
+        return Error::make(ErrorCode::kUnsupported,
+                           "{} takes one request at a time: nothing can be read ahead", disk_->name());
     Buffer<FileRun> runs = TRY(volume_->runs_of(file, allocator_));
     return static_cast<AsyncFile*>(&stream_.emplace(*disk_, std::move(runs), file.size));
 }
@@ -138,8 +141,12 @@ Result<void> BootDisk::replace_file(std::string_view name, std::span<const ByteS
     }
     Result<void> done = write_parts(fresh, parts);
     if (done.ok()) {
-        if (volume_->info(name).ok()) TRY(volume_->remove(name));
-        done = volume_->rename(fresh, name);
+        if (volume_->info(name).ok()) done = volume_->remove(name);
+        if (done.ok()) {
+            done = volume_->rename(fresh, name);
+        } else {  // the old one stands
+            static_cast<void>(volume_->remove(fresh));
+        }
     } else if (volume_->info(fresh).ok()) {
         static_cast<void>(volume_->remove(fresh));
     }

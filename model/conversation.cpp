@@ -126,7 +126,8 @@ Result<uint32_t> Conversation::write_turns(uint32_t first) {
     TemplateWriter writer(tokenizer, weights.config, prompt_.span(), between_.span());
     const std::string_view texts(texts_.data(), texts_size_);
     size_t text = 0, reply = 0;
-    TRY(writer.marked("\1"));
+    // BOS, where the vocabulary wants one, or where the template itself puts it before each turn.
+    if (tokenizer.add_bos() || template_->after_reply.ends_with('\1')) TRY(writer.marked("\1"));
     for (uint32_t i = 0; i < turn_count_; ++i) {
         const Turn& turn = turns_[i];
         if (i >= first) {

@@ -83,10 +83,10 @@ void Session::seed(uint64_t seed) {
     sampler_->seed(seed);
 }
 
-Result<Buffer<uint32_t>> Session::encode_prompt(std::string_view prompt) const {
+Result<Buffer<uint32_t>> Session::encode_prompt(std::string_view prompt, uint32_t& bos) const {
     const Buffer<uint32_t> encoded = TRY(tokenizer_->encode(prompt));
     // With BOS, which an empty text has whatever the vocabulary says: something must stand at the first position.
-    const size_t bos = tokenizer_->add_bos() || encoded.size() == 0 ? 1 : 0;
+    bos = tokenizer_->add_bos() || encoded.size() == 0 ? 1 : 0;
     const size_t count = encoded.size() + bos;
     if (count > tokens_.size()) {
         return Error::make(
@@ -104,9 +104,10 @@ Result<Buffer<uint32_t>> Session::encode_prompt(std::string_view prompt) const {
 Result<RunStatistics> Session::generate(std::string_view prompt, const WriteRequest& request,
                                         TextListener& listener) {
     const uint64_t began = clock_.now_ns();
-    const Buffer<uint32_t> tokens = TRY(encode_prompt(prompt));
+    uint32_t bos = 0;
+    const Buffer<uint32_t> tokens = TRY(encode_prompt(prompt, bos));
     lay_out(tokens.span());
-    text_begin_ = tokens[0] == weights_->config.bos_id ? 1 : 0;
+    text_begin_ = bos;
     // The prompt is written as it was given; its tokens only tell the detokenizer what precedes the first new one.
     if (!prompt.empty()) listener.text(prompt);
     return write(request, began, listener);
@@ -167,6 +168,7 @@ Result<RunStatistics> Session::write(const WriteRequest& request, uint64_t began
         LogRecord(log_, "streamed")
             .field("bytes", read.bytes)
             .field("wait_ms", TokenTiming{1, read.wait_ns}.milliseconds());
+        if (failed()) evaluated_ = 0;  // keys and values of weights that were not there
         TRY(stream_->failure());
     }
     return run;

@@ -99,7 +99,7 @@ class Session {
     /// Where the text begins that the reply goes on with: 1 in a story, the reply's own beginning in a conversation.
     uint32_t text_begin() const { return text_begin_; }
     /// No tokens any more.
-    void forget() { size_ = evaluated_ = reply_begin_ = 0; }
+    void forget() { size_ = evaluated_ = text_begin_ = reply_begin_ = 0; }
     /// As saved: the first `evaluated` tokens' keys and values are in the cache, by Transformer::kept().
     void restore(std::span<const uint32_t> tokens, uint32_t evaluated, uint32_t text_begin,
                  uint32_t reply_begin);
@@ -140,8 +140,8 @@ class Session {
     void close();
     /// The weights of image_, whole or as a table.
     Result<Weights> load();
-    /// BOS and the tokens of `prompt`.
-    Result<Buffer<uint32_t>> encode_prompt(std::string_view prompt) const;
+    /// BOS, `bos` of it, and the tokens of `prompt`.
+    Result<Buffer<uint32_t>> encode_prompt(std::string_view prompt, uint32_t& bos) const;
     /// The weights are streamed, and cannot be trusted any more.
     bool failed() const { return stream_ && !stream_->failure().ok(); }
     Result<RunStatistics> write(const WriteRequest& request, uint64_t began_ns, TextListener& listener);

@@ -26,7 +26,7 @@ uint32_t slice_rows(const TensorView& head, uint64_t slice_bytes) {
 }  // namespace
 
 WeightStream::~WeightStream() {
-    finish_requests();
+    finish_requests(end_);
     if (allocator_ != nullptr) allocator_->release(ring_);
 }
 
@@ -171,7 +171,6 @@ void WeightStream::pump() {
         held(request.held).read += request.read.out.size();
         statistics_.bytes += request.read.out.size();
         request.held = kNowhere;
-        --in_flight_;
     }
     ask();
 }
@@ -191,22 +190,24 @@ void WeightStream::ask() {
         if (!file_.start(request.read)) return;
         filled.issued += request.read.out.size();
         request.held = filling_;
-        ++in_flight_;
     }
 }
 
-void WeightStream::finish_requests() {
+void WeightStream::finish_requests(uint64_t end) {
     for (Request& request : requests_) {
-        while (request.held != kNowhere && !request.read.done) file_.poll();
-        if (request.held != kNowhere) --in_flight_;
+        if (request.held >= end) continue;  // kNowhere, too
+        while (!request.read.done) file_.poll();
         request.held = kNowhere;
     }
 }
 
-void WeightStream::drop_all() {
-    finish_requests();
-    first_ = filling_ = end_;
-    taken_ = 0;
+/// What is held goes, up to the item that is taken next, or all of it where that is not there.
+void WeightStream::drop_to_next() {
+    uint64_t next = first_;
+    while (next < end_ && held(next).item != next_) ++next;
+    finish_requests(next);
+    first_ = next;
+    filling_ = std::max(filling_, first_);
 }
 
 void WeightStream::wait_for(uint64_t number) {
@@ -224,8 +225,7 @@ std::span<const TensorView> WeightStream::take(size_t count) {
     ASSERT(count <= kMostTaken && next_ + count <= items_.size());
     if (!resident_ && failure_.ok()) {
         first_ += taken_;
-        taken_ = 0;
-        if (first_ != end_ && held(first_).item != next_) drop_all();
+        drop_to_next();
         if (first_ == end_) next_fetched_ = static_cast<uint32_t>(next_);
         taken_ = count;
     }
@@ -252,8 +252,8 @@ std::span<const TensorView> WeightStream::peek(size_t count) {
 
 void WeightStream::check(Item& item, ByteSpan bytes) {
     const TensorPlace& place = weights_.places[item.place];
-    item.checked = true;
     if (bytes.size() == place.size) {
+        item.checked = true;
         if (Result<void> checked = check_tensor("a matrix", place, item.view.type, bytes); !checked)
             fail(checked.error());
         return;
@@ -261,6 +261,7 @@ void WeightStream::check(Item& item, ByteSpan bytes) {
     // Slices of the head: their checksum is known when the last one was seen, each in turn.
     const auto slice = static_cast<size_t>(&item - items_.data()) - first_head_;
     if (slice != head_checked_) return;
+    item.checked = true;
     ++head_checked_;
     head_crc32c_ = crc32c(bytes, head_crc32c_);
     if (item.view.type == ElementType::kQ8_0 && holds_lowest(bytes))
@@ -279,7 +280,9 @@ WeightStream::EmbeddingRow WeightStream::embedding_row(uint32_t token) {
     const TensorPlace& place =
         weights_.places[place_index(weights_.config, {TensorKind::kEmbedding, wllm::kNoLayer})];
     const uint64_t offset = place.offset + first * row_bytes(whole.type, whole.columns);
+    const uint64_t began = clock_.now_ns();
     if (Result<void> read = file_.read_now(offset, embedding_.span(), scratch()); !read) fail(read.error());
+    statistics_.wait_ns += clock_.now_ns() - began;
     statistics_.bytes += embedding_.size();
     return {{embedding_.data(), rows, whole.columns, whole.type, whole.layout}, token - first};
 }

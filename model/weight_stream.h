@@ -24,7 +24,7 @@ class WeightStream {
         uint64_t offset = 0;  ///< of its first byte in the file
         uint32_t place = 0;   ///< of its tensor, by place_index()
         uint32_t first_row = 0;
-        bool checked = false;  ///< its bytes were once what the directory vouches for
+        bool checked = false;  ///< its bytes were once compared with what the directory vouches for
     };
     struct Statistics {
         uint64_t bytes = 0;    ///< read
@@ -104,8 +104,9 @@ class WeightStream {
     /// Puts the next item into the ring; false if there is no room, or everything is there.
     bool hold_next();
     uint64_t room_for(uint64_t bytes) const;
-    void finish_requests();
-    void drop_all();
+    /// Waits for those of what is held before number `end`, and forgets them.
+    void finish_requests(uint64_t end);
+    void drop_to_next();
     void wait_for(uint64_t number);
     void check(Item& item, ByteSpan bytes);
     void fail(Error error) {
@@ -130,7 +131,6 @@ class WeightStream {
     uint32_t next_fetched_ = 0;  ///< the item to be put into the ring next
     size_t next_ = 0;            ///< the item that is taken next
     Request requests_[kRequests];
-    unsigned in_flight_ = 0;
     TensorView views_[kMostTaken];
     struct alignas(AsyncFile::kUnit) Unit {
         uint8_t bytes[AsyncFile::kUnit];

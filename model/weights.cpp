@@ -369,6 +369,10 @@ Result<void> Loader::read_tensors() {
         TRY(Buffer<LayerWeights>::make(allocator_, header_.num_layers, "wllm: table of layers"));
     if (table_only_) {
         const size_t norms = (2 * size_t{header_.num_layers} + 1) * header_.hidden_size;
+        if (norms * sizeof(float) > file_size_)
+            return invalid(
+                "wllm: num_layers (offset 12) {} by hidden_size (offset 16) {} are more than the file; {}",
+                header_.num_layers, header_.hidden_size, kAgain);
         weights_.places = TRY(Buffer<TensorPlace>::make(allocator_, count, "wllm: places of tensors"));
         weights_.norms = TRY(Buffer<float>::make(allocator_, norms, "wllm: norms"));
     }
@@ -427,13 +431,11 @@ Result<void> Loader::read_tensor(uint32_t index, const TensorEntry& entry) {
     }
     TRY(add_extent(what, entry.offset, entry.size));
     const TensorPlace place_in_file{entry.offset, entry.size, entry.crc32c};
-    if (table_only_) {
-        weights_.places[place_index(weights_.config, {entry.kind, entry.layer})] = place_in_file;
-    } else {
-        TRY(check_tensor(what, place_in_file, entry.type, at(entry.offset, entry.size)));
-    }
+    if (!table_only_) TRY(check_tensor(what, place_in_file, entry.type, at(entry.offset, entry.size)));
     weights_.weight_bytes += entry.size;
-    return place(index, entry);
+    TRY(place(index, entry));
+    if (table_only_) weights_.places[place_index(weights_.config, {entry.kind, entry.layer})] = place_in_file;
+    return {};
 }
 
 /// Puts a view of a checked tensor where it belongs, once.

@@ -22,7 +22,8 @@ Result<void> BlockDevice::transfer(BlockRequest::Kind kind, uint64_t sector, std
                            verb(kind), data.size(), sector, limit.sectors, kSectorBytes);
     }
     BlockRequest requests[kMostInFlight];
-    const unsigned depth = std::clamp(limit.in_flight, 1U, kMostInFlight);
+    // The other half is for those who read ahead (FatReader), whose requests may be under way meanwhile.
+    const unsigned depth = std::clamp(limit.in_flight - limit.in_flight / 2, 1U, kMostInFlight);
     unsigned started = 0, ended = 0;  // ever; a request's place is its number modulo depth
     Result<void> outcome;
     while (ended < started || (!data.empty() && outcome.ok())) {

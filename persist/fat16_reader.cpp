@@ -4,12 +4,13 @@
 
 namespace bareflow {
 
-// Half of the disk's queue, so that others find room beside it.
+// Half of the disk's queue: BlockDevice's own transfers keep to the other one.
 FatReader::FatReader(BlockDevice& disk, Buffer<FileRun>&& runs, uint64_t bytes)
     : disk_(disk),
       runs_(std::move(runs)),
       bytes_(bytes),
-      request_bytes_(disk.limits().request_bytes),
+      request_bytes_(
+          std::max(disk.limits().request_bytes / kUnit * kUnit, disk.limits().request_bytes % kUnit)),
       slot_count_(std::clamp<size_t>(disk.limits().in_flight / 2, 1, kMostRequests)) {}
 
 const FileRun& FatReader::run_at(uint64_t offset) const {
@@ -19,7 +20,9 @@ const FileRun& FatReader::run_at(uint64_t offset) const {
 }
 
 bool FatReader::start(Read& read) {
-    ASSERT(read.offset < bytes_ && read.offset % kSectorBytes == 0);
+    ASSERT(read.offset % kSectorBytes == 0);
+    read.done = read.offset >= bytes_;  // the rest of a unit, behind the file's end
+    if (read.done) return true;
     Slot* const free =
         std::find_if(slots_, slots_ + slot_count_, [](const Slot& slot) { return slot.read == nullptr; });
     if (free == slots_ + slot_count_) return false;
@@ -28,7 +31,6 @@ bool FatReader::start(Read& read) {
     // Whole sectors; what is asked for behind the file's last one counts as read.
     const uint64_t there = (run.bytes - within + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
     const bool last = run.offset + run.bytes == bytes_;
-    read.done = false;
     read.out = read.out.first(std::min(read.out.size(), request_bytes_));
     const std::span<uint8_t> data = read.out.first(std::min<uint64_t>(read.out.size(), there));
     if (!last) read.out = data;

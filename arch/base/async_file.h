@@ -12,7 +12,8 @@ namespace bareflow {
 /// Not for several cores at once.
 class AsyncFile {
  public:
-    /// Offsets, sizes and addresses of reads are multiples of this: what disks that are read past the cache ask for.
+    /// Offsets, sizes and addresses of reads are multiples of this, which disks that are read past the cache ask for; those of
+    /// what is left of a read that was cut short, multiples of 512.
     static constexpr size_t kUnit = 4096;
 
     /// The caller owns it and its memory, and leaves both alone until `done`.

@@ -1,6 +1,7 @@
 #include "arch/host/direct_file.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -27,7 +28,10 @@ Result<std::unique_ptr<DirectFile>> DirectFile::open(const std::string& path) {
         ::close(fd);
         return Error::make(ErrorCode::kDevice, "{}: is no file with bytes in it; give a .wllm file", path);
     }
-    return std::unique_ptr<DirectFile>(new DirectFile(fd, static_cast<uint64_t>(status.st_size), direct));
+    std::unique_ptr<DirectFile> file(new DirectFile(fd, static_cast<uint64_t>(status.st_size), direct));
+    if (file->thread_count_ == 0)
+        return Error::make(ErrorCode::kDevice, "{}: there is no thread to be had that could read it", path);
+    return file;
 }
 
 DirectFile::DirectFile(int fd, uint64_t size, bool direct) : fd_(fd), size_(size), direct_(direct) {
@@ -62,6 +66,10 @@ int DirectFile::run(const Read& read) const {
         const ssize_t got = pread(fd_, read.out.data() + done, read.out.size() - done,
                                   static_cast<off_t>(read.offset + done));
         if (got < 0 && errno == EINTR) continue;
+        // What the file system asks of O_DIRECT beyond our alignment, it shall do without.
+        if (got < 0 && errno == EINVAL && (fcntl(fd_, F_GETFL) & O_DIRECT) != 0 &&
+            fcntl(fd_, F_SETFL, 0) == 0)
+            continue;
         if (got < 0) return errno;
         if (got == 0) return EIO;  // the file has become shorter
         done += static_cast<uint64_t>(got);
@@ -91,7 +99,7 @@ void DirectFile::serve() {
 }
 
 bool DirectFile::start(Read& read) {
-    ASSERT(read.offset < size_ && thread_count_ > 0);
+    ASSERT(read.offset < size_);
     pthread_mutex_lock(&mutex_);
     Slot* const slot = std::find_if(std::begin(slots_), std::end(slots_),
                                     [](const Slot& each) { return each.state == State::kFree; });
@@ -107,9 +115,11 @@ bool DirectFile::start(Read& read) {
 }
 
 void DirectFile::poll() {
+    bool any = false;
     pthread_mutex_lock(&mutex_);
     for (Slot& slot : slots_) {
         if (slot.state != State::kEnded) continue;
+        any = true;
         Read& read = *slot.read;
         read.outcome = {};
         if (slot.error != 0) {
@@ -120,6 +130,7 @@ void DirectFile::poll() {
         slot = {};
     }
     pthread_mutex_unlock(&mutex_);
+    if (!any) sched_yield();  // whoever asks again at once shall not keep the threads from their work
 }
 
 }  // namespace bareflow

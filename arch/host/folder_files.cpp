@@ -77,7 +77,8 @@ Result<void> FolderFiles::replace_file(std::string_view name, std::span<const By
     }
     std::optional<Error> failed;
     {
-        const File file(fresh, O_WRONLY | O_CREAT | O_TRUNC);
+        ::unlink(fresh.c_str());  // what an interrupted write has left, or a link to somewhere
+        const File file(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
         if (!file.ok()) return system_error("writing", fresh);
         bool written = true;
         for (const ByteSpan part : parts) written = written && file.write(part);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
 #include <optional>
 
 #include "arch/boot_disk.h"
@@ -83,6 +84,16 @@ class HostDisk final : public HostPlatform::Slots {
     Buffer<uint8_t> model_;
 };
 
+/// An allocation that Linux grants is no promise that there is memory: what /proc/meminfo says is available (proc(5)).
+uint64_t half_of_free_memory() {
+    std::ifstream info("/proc/meminfo");
+    for (std::string line; std::getline(info, line);) {
+        constexpr std::string_view kField = "MemAvailable:";
+        if (line.starts_with(kField)) return std::stoull(line.substr(kField.size())) * 1024 / 2;
+    }
+    return 0;
+}
+
 Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
     const Options& options = command_line.options;
     if (!command_line.log.empty()) TRY(platform.open_log(command_line.log));
@@ -101,6 +112,8 @@ Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
     if (options.model.empty()) {
         if (!options.tokenizer.empty())
             return invalid("-z is the tokenizer of a model file; give that with -m");
+        if (options.stream == StreamChoice::kOn)
+            return invalid("--stream reads a .wllm while it runs; give that with -m");
         ByteSpan on_disk;
         if (disk) {
             // As in the kernel: a disk that fails is told, and the embedded model answers.
@@ -119,9 +132,12 @@ Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
     }
     const std::string path(options.model);
     if (options.stream == StreamChoice::kOn) {
+        if (!command_line.perplexity.empty())
+            return invalid("--perplexity reads a model in memory; leave out --stream");
         const std::unique_ptr<DirectFile> streamed = TRY(DirectFile::open(path));
         const std::string name = base_name(path);
-        const uint64_t ring = uint64_t{options.ring_mib} << 20;
+        const uint64_t ring =
+            options.ring_mib == 0 ? half_of_free_memory() : uint64_t{options.ring_mib} << 20;
         return work(command_line, platform, {"stream", name, {}, streamed.get(), ring});
     }
     const MappedFile file = TRY(open_model(path, std::string(options.tokenizer), isatty(STDERR_FILENO)));
@@ -144,7 +160,8 @@ int main(int argc, char** argv) {
     Result<void> done = run(command_line, platform);
     if (done.ok()) done = platform.check_output();
     if (done.ok()) return 0;
-    const std::string_view message = done.error().message;
-    std::fprintf(stderr, "bareflow: %.*s\n", static_cast<int>(message.size()), message.data());
+    // It may quote names out of somebody's file.
+    const std::string message = printable(std::string(done.error().message.view()));
+    std::fprintf(stderr, "bareflow: %s\n", message.c_str());
     return 1;
 }

@@ -261,9 +261,12 @@ uint64_t ring_bytes() { return uint64_t{options.ring_mib} << 20; }
 /// Whether the file's weights are to be streamed: asked for, or because there is no room for all of them, and for what a model
 /// needs beside them.
 bool is_to_be_streamed(const FileInfo& file) {
-    constexpr uint64_t kBeside = uint64_t{128} << 20;
+    constexpr uint64_t kMiB = 1 << 20, kMostBeside = 128 * kMiB, kLeastBeside = 32 * kMiB,
+                       kAlignment = 2 * kMiB;
     if (options.stream != StreamChoice::kAuto) return options.stream == StreamChoice::kOn;
-    return file.size > frames().largest_free_run() || uint64_t{file.size} + kBeside > frames().free_bytes();
+    const uint64_t bytes = file.size, beside = bytes / 2 + kLeastBeside;
+    return bytes + kAlignment > frames().largest_free_run() ||
+           bytes + (beside < kMostBeside ? beside : kMostBeside) > frames().free_bytes();
 }
 
 /// Whether the options let a model come from there, and whether they ask for it.

@@ -97,7 +97,8 @@ FixedString<8> ScancodeDecoder::sequence(char letter) const {
 /// The grey keys, and the keypad's without numbers: both have the same codes.
 FixedString<8> ScancodeDecoder::extended(uint8_t key) const {
     constexpr std::string_view kLetters = "HA  D C FB";  // from Home on
-    if (key == kEnter || key == kKeypadSlash) return character(key);
+    if (key == kEnter) return character(key);
+    if (key == kKeypadSlash) return FixedString<8>("/");
     if (key == kDelete) return FixedString<8>("\x1b[3~");
     const size_t index = static_cast<size_t>(key) - kKeypadFirst;
     if (key < kKeypadFirst || index >= kLetters.size() || kLetters[index] == ' ') return {};

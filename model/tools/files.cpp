@@ -59,7 +59,7 @@ int Descriptor::release() { return std::exchange(fd_, -1); }
 
 Result<InputFile> InputFile::open(const std::string& path) {
     std::string name = base_name(path);
-    Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO would wait for a writer
     if (fd.get() < 0) return system_error(path, "cannot be opened", errno);
     const uint64_t size = TRY(regular_size(fd.get(), path));
     return InputFile(std::move(fd), std::move(name), size);

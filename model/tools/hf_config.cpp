@@ -219,6 +219,7 @@ Result<HfTokenizerConfig> parse_hf_tokenizer_config(const JsonValue& root) {
     result.chat_template = TRY(chat_template_of(root));
     result.bos_token = TRY(special_token(root, "bos_token"));
     result.eos_token = TRY(special_token(root, "eos_token"));
+    if (const auto add_bos = root.find("add_bos_token")) result.add_bos = TRY(add_bos->boolean());
     const std::optional<JsonValue> added = root.find("added_tokens_decoder");
     if (!added) return result;
     const auto visit = [&](std::string_view key, const JsonValue& value) -> Result<void> {

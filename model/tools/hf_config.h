@@ -40,6 +40,7 @@ struct AddedToken {
 struct HfTokenizerConfig {
     std::string chat_template;  ///< Jinja; of several, the one called default
     std::string bos_token, eos_token;
+    std::optional<bool> add_bos;    ///< a text begins with BOS
     std::vector<AddedToken> added;  ///< by ascending id
 };
 Result<HfTokenizerConfig> parse_hf_tokenizer_config(const JsonValue& root);

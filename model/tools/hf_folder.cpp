@@ -103,6 +103,8 @@ Result<void> HfModel::set_tokens(const HfConfig& config, const HfGeneration& gen
                          ? *generation.eos_id
                          : config.eos_id.value_or(named(tokenizer.eos_token, tokenizer_.eos_id, kDefaultEos));
     config_.unk_id = tokenizer_.unk_id;
+    const bool has_bos = config.bos_id || tokenizer_.bos_id || !tokenizer.bos_token.empty();
+    tokenizer_.vocabulary.add_bos = tokenizer.add_bos.value_or(has_bos);
     for (uint32_t id : {config_.bos_id, config_.eos_id, config_.unk_id}) {
         if (id >= config_.vocab_size)
             return invalid("config.json: token {} is no token; vocab_size is {}", id, config_.vocab_size);

@@ -43,6 +43,7 @@ Result<void> read_vocabulary(const JsonValue& vocab, Pieces& pieces) {
         const uint64_t id = TRY(value.count(0, count - 1));
         if (!pieces.list[id].text.empty()) return value.wrong("its id is another piece's too");
         if (text.empty()) return value.wrong("an empty piece");
+        if (text.size() > wllm::kMaxPieceSize) return value.wrong("its piece is longer than any can be");
         pieces.list[id].text = text;
         pieces.ids.emplace(text, static_cast<uint32_t>(id));
         return {};

@@ -25,14 +25,16 @@ Result<Perplexity> measure_perplexity(
     if (tokens.size() == 0) return invalid("perplexity: the text is empty; give one of some hundred words");
     const ModelConfig& config = transformer.config();
     Perplexity result;
-    uint32_t previous = config.bos_id, position = 0;
-    for (size_t i = 0; i < tokens.size(); ++i) {
+    // Without BOS the first token follows nothing, and is not foretold.
+    const size_t given = tokenizer.add_bos() ? 0 : 1;
+    uint32_t previous = given == 0 ? config.bos_id : tokens[0], position = 0;
+    for (size_t i = given; i < tokens.size(); ++i) {
         const Logits logits = transformer.model_forward(previous, position);
         result.log_loss += loss_of(logits.values, config.vocab_size, tokens[i]);
         ++result.tokens;
         progress(result, tokens.size());
         const bool full = ++position == transformer.context();
-        previous = full ? config.bos_id : tokens[i];
+        previous = full && given == 0 ? config.bos_id : tokens[i];
         if (full) position = 0;
     }
     return result;

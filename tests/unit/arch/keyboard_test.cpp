@@ -154,6 +154,14 @@ TEST(Scancodes, TheKeypadHasNumbersOrArrows) {
     EXPECT_EQ(keys.typed(0x4C), "");
 }
 
+TEST(Scancodes, TheKeypadsSlashIsOneInEveryLayout) {
+    for (const KeyboardLayout layout : {KeyboardLayout::kUs, KeyboardLayout::kDe}) {
+        Keys keys(layout);
+        EXPECT_EQ(keys.typed(0x135), "/");
+        EXPECT_EQ(keys.typed(0x135, {kLeftShift}), "/");
+    }
+}
+
 TEST(Scancodes, TheShiftsThatComeWithGreyKeysAreNone) {
     Keys keys(KeyboardLayout::kUs);
     keys.press(kLeftShift);

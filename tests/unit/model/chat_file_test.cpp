@@ -115,6 +115,10 @@ TEST(ChatFile, AnEmptyConversationAndAFullContextCanBeKept) {
     desk.conversation->clear();
     ASSERT_EQ(desk.load(), "");
     EXPECT_EQ(desk.tokens(), before);
+    desk.conversation->clear();  // empty again, after something was said
+    ASSERT_EQ(message_of(desk.save()), "");
+    ASSERT_EQ(desk.load(), "");
+    EXPECT_EQ(desk.conversation->turns(), 0u);
     EXPECT_EQ(desk.allocator.live, FileDesk("chatml", 64).allocator.live);
 }
 

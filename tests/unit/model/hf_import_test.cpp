@@ -199,6 +199,7 @@ TEST_F(HfImport, CarriesChatTemplateSpecialTokensAndSamplingDefaults) {
         "tokenizer_config.json",
         R"({"chat_template":"{{ messages }}","added_tokens_decoder":{"0":{"content":"<unk>","special":true},)"
         R"("285":{"content":"<|im_end|>","special":true}}})");
+    EXPECT_TRUE(open_hf_folder(folder / "", true).value()->vocabulary()->add_bos);
     write("generation_config.json", R"({"temperature":0.6,"do_sample":true,"eos_token_id":[285,2]})");
     std::unique_ptr<ModelSource> model = open_hf_folder(folder / "", true).take();
     EXPECT_EQ(model->chat_template(), "{{ messages }}");
@@ -208,6 +209,8 @@ TEST_F(HfImport, CarriesChatTemplateSpecialTokensAndSamplingDefaults) {
     EXPECT_EQ(model->vocabulary()->pieces[285].text, "<|im_end|>");
     EXPECT_EQ(model->vocabulary()->pieces[285].type, kControl);
     write("chat_template.jinja", "newer");
+    write("tokenizer_config.json", R"({"add_bos_token":false})");
+    EXPECT_FALSE(open_hf_folder(folder / "", true).value()->vocabulary()->add_bos);
     EXPECT_EQ(open_hf_folder(folder / "", true).value()->chat_template(), "newer");
     remove("tokenizer_config.json");
     write("added_tokens.json", R"({"<pad>":286,"<|im_end|>":285})");

@@ -333,6 +333,9 @@ TEST(Loader, RefusesHostileImagesWhoseChecksumsAreRight) {
             EXPECT_NE(message, "") << hostile.name;
             EXPECT_THAT(message, HasSubstr(hostile.expected)) << hostile.name;
             EXPECT_LT(message.size(), 232u) << hostile.name << ": cut off: " << message;
+            // The same of a file whose tensors stay where they are.
+            const Result<Weights> table = load_weight_table(image.bytes(), image.size(), allocator);
+            EXPECT_FALSE(table.ok()) << hostile.name;
         }
     }
 }

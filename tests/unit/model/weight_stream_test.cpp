@@ -32,8 +32,9 @@ class MoodyFile final : public AsyncFile {
         EXPECT_FALSE(read.out.empty());
         if (waiting_.size() == depth) return false;
         read.done = false;
-        if (random_() % 3 == 0)
-            read.out = read.out.first(std::min<size_t>(read.out.size(), 512 + random_() % 64 * 512));
+        if (cut_all || random_() % 3 == 0)
+            read.out =
+                read.out.first(std::min<size_t>(read.out.size(), 512 + random_() % (cut_all ? 4 : 64) * 512));
         waiting_.push_back(&read);
         most_waiting = std::max(most_waiting, waiting_.size());
         return true;
@@ -55,6 +56,7 @@ class MoodyFile final : public AsyncFile {
     }
 
     size_t depth = 5;
+    bool cut_all = false;
     size_t fail_at = SIZE_MAX;  ///< the read, counted from 0
     size_t reads = 0;
     uint64_t bytes_read = 0;
@@ -176,6 +178,45 @@ TEST(WeightStream, SaysThatATensorIsDamagedBeforeItsTokenIsTold) {
         MoodyFile file(image.bytes());
         EXPECT_THAT(told(streamed(file, 16 << 20), "a story", 3), HasSubstr("damaged")) << t;
     }
+}
+
+// Who only looks at the shapes (the emitter, at boot) takes the slices that differ, and skips the others.
+TEST(WeightStream, ChecksAHeadOfUnequalSlicesWhoseShapesWereShownBefore) {
+    ModelConfig config = wide_config(false);
+    config.vocab_size = 20'001;
+    Image image =
+        image_of(*make_synthetic("wide", config, 3), synthetic_vocabulary(20'001), ElementType::kF32);
+    const uint32_t last = tensor_count(config) - 1;
+    const auto& head =
+        image.at<wllm::TensorEntry>(image.section(0).offset + last * sizeof(wllm::TensorEntry));
+    ASSERT_EQ(head.kind, wllm::TensorKind::kLmHead);
+    for (const bool damaged : {false, true}) {
+        if (damaged) image[head.offset + head.size - 4000] ^= 1;
+        MoodyFile file(image.bytes());
+        SessionDesk desk;
+        ASSERT_TRUE(desk.session.open(streamed(file, 16 << 20), reference(), 0).ok());
+        for (int shown = 0; shown < 2; ++shown) desk.session.show_calls(desk.operators, 1);
+        Collector story;
+        EXPECT_EQ(desk.session.generate("a story", 3, greedy(), story).ok(), !damaged);
+        EXPECT_EQ(desk.session.evaluated() == 0, damaged);  // nothing is kept that damaged weights made
+    }
+}
+
+TEST(WeightStream, ReadsAnyPartOfAFileWhateverItIsCutInto) {
+    Bytes bytes(20'000);
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 131 >> 3);
+    struct alignas(4096) Scratch {
+        uint8_t bytes[3 * 4096];
+    } scratch;
+    MoodyFile file(bytes);
+    file.cut_all = true;
+    for (uint64_t offset = 0; offset < 12'000; offset += 97) {
+        Bytes out(6000);
+        ASSERT_TRUE(file.read_now(offset, out, scratch.bytes).ok());
+        ASSERT_TRUE(std::equal(out.begin(), out.end(), bytes.begin() + static_cast<ptrdiff_t>(offset)))
+            << offset;
+    }
+    EXPECT_FALSE(file.read_now(19'000, std::span(bytes).first(1001), scratch.bytes).ok());
 }
 
 TEST(WeightStream, RefusesTheLowestByteOfQ8PanelsAsTheLoaderDoes) {

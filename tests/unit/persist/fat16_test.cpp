@@ -373,6 +373,61 @@ TEST_F(Volume, ReadsAheadFilesInOneAndInManyPieces) {
     EXPECT_FAILS(volume().runs_of(volume().info("EMPTY").take(), allocator), kInvalid, "no file");
 }
 
+/// Takes no more requests than it says, and ends them one at a time.
+class NarrowDisk final : public BlockDevice {
+ public:
+    NarrowDisk(BlockDevice& disk, unsigned most) : disk_(disk), most_(most) {}
+    std::string_view name() const override { return "narrow"; }
+    Limits limits() const override {
+        Limits limits = disk_.limits();
+        limits.in_flight = most_;
+        limits.request_bytes = 3 * kSectorBytes;
+        return limits;
+    }
+    void start(BlockRequest& request) override {
+        waiting_.push_back(&request);
+        EXPECT_LE(waiting_.size(), most_);
+    }
+    void poll() override {
+        if (waiting_.empty()) return;
+        disk_.start(*waiting_.back());
+        waiting_.pop_back();
+    }
+
+ private:
+    BlockDevice& disk_;
+    unsigned most_;
+    std::vector<BlockRequest*> waiting_;
+};
+
+TEST_F(Volume, ReadsAheadBesideOtherWorkWithinTheDisksQueue) {
+    const std::string text = pattern(40'000, 5);
+    ASSERT_OK(volume().create("FILE"));
+    ASSERT_OK(volume().append("FILE", bytes_of(text)));
+    TestAllocator allocator;
+    const FileInfo info = volume().info("FILE").take();
+    for (unsigned most : {2u, 3u, 5u, 16u, 40u}) {
+        NarrowDisk narrow(disk, most);
+        FatReader reader(narrow, volume().runs_of(info, allocator).take(), info.size);
+        constexpr size_t kSize = 3 * kSectorBytes;
+        std::vector<uint8_t> room(64 * kSize), other(100 * kSectorBytes);
+        std::vector<AsyncFile::Read> reads(64);
+        size_t started = 0;
+        for (; started < reads.size(); ++started) {
+            reads[started] = {started * kSectorBytes, {room.data() + started * kSize, kSize}, false, {}};
+            if (!reader.start(reads[started])) break;
+        }
+        EXPECT_GE(started, 1u);
+        EXPECT_OK(narrow.read(0, other));  // somebody else, while those are under way
+        EXPECT_OK(narrow.flush());
+        for (size_t i = 0; i < started; ++i) {
+            while (!reads[i].done) reader.poll();
+            const auto* got = reinterpret_cast<const char*>(reads[i].out.data());
+            EXPECT_EQ(std::string(got, reads[i].out.size()), text.substr(i * kSectorBytes, reads[i].out.size()));
+        }
+    }
+}
+
 TEST_F(Volume, SaysWhichReadAheadFailed) {
     ASSERT_OK(volume().create("FILE"));
     ASSERT_OK(volume().append("FILE", bytes_of(pattern(50'000, 5))));
