@@ -423,7 +423,8 @@ TEST_F(Volume, ReadsAheadBesideOtherWorkWithinTheDisksQueue) {
         for (size_t i = 0; i < started; ++i) {
             while (!reads[i].done) reader.poll();
             const auto* got = reinterpret_cast<const char*>(reads[i].out.data());
-            EXPECT_EQ(std::string(got, reads[i].out.size()), text.substr(i * kSectorBytes, reads[i].out.size()));
+            EXPECT_EQ(std::string(got, reads[i].out.size()),
+                      text.substr(i * kSectorBytes, reads[i].out.size()));
         }
     }
 }
