@@ -261,7 +261,7 @@ def test_a_disk_whose_medium_is_taken_away_fails_and_the_machine_goes_on(machine
 def test_a_machine_without_disks_loses_no_time_over_them(machine):
     best = min(float(machine.boot("-p", "A cat", "-n", 1).record("disks")["ms"]) for _ in range(3))
     print(f"looking for disks took {best} ms")
-    assert best < 5, "under TCG, on a host with other work; 1 to 2 ms are usual"
+    assert best < 20, "under TCG, on a host with other work; 1 to 2 ms are usual"
 
 
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])

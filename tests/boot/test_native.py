@@ -152,7 +152,7 @@ def test_from_a_disk_comes_a_disk_that_boots_by_itself(machine, disk, wanted, tm
 def test_one_elf_file_carries_kernel_routines_and_model(machine, disk, wanted, firmware, tmp_path):
     elf = tmp_path / "whole.elf"
     native("--early", "--disk", disk, "-o", elf)
-    assert elf.stat().st_size - MODEL.stat().st_size < 400 << 10
+    assert elf.stat().st_size - MODEL.stat().st_size < 450 << 10
     run = machine.boot(*TEXT, kernel=elf, firmware=firmware)
     assert (run.status, run.output) == (0, wanted)
     assert (run.record("model")["source"], run.record("native")["missing"]) == ("embedded", "0")
@@ -265,7 +265,7 @@ def test_the_same_kernel_is_packed_into_the_same_bytes(tmp_path):
 
 
 LEARNING = re.compile(
-    r"asmjit|Assembler|LabelTable|RoutineCache|RoutineMaker|tiny_maker|emit_|_?Code<|encoding|"  # emitter
+    r"asmjit|Assembler|LabelTable|RoutineCache|RoutineMaker|tiny_maker|emit_|_?Code<|x86::|"  # emitter
     r"Tuner|Tuning|PlanSpace|PlanRecord|SnapshotKeeper|SnapshotStore|RoutineProbe|ReferenceProbe|"  # tuner
     r"Profiler|ProfiledOperators|matmul_profile|has_converged|"
     r"fill_native_segment|BootDisk::turn_over|BootDisk::snapshot_slot|preallocate", re.IGNORECASE)
