@@ -8,6 +8,7 @@ an empty disk give the same CSV. What is measured is what the kernel's own log s
 """
 import argparse
 import csv
+import itertools
 import pathlib
 import re
 import shutil
@@ -99,7 +100,7 @@ def plot(rows, picture):
     """Three panels over the boots: speed, what is known, and how large the machine is."""
     import matplotlib  # pylint: disable=import-outside-toplevel
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "bareflow"
+    matplotlib.rcParams.update({"svg.hashsalt": "bareflow", "svg.fonttype": "none"})
     from matplotlib import pyplot  # pylint: disable=import-outside-toplevel
 
     boots = [int(row["boot"]) for row in rows]
@@ -120,8 +121,9 @@ def plot(rows, picture):
     colours = {"full": "#ffffff", "small": "#eef4ff", "native": "#e8fbe8"}
     for panel in (speed, known, size):
         panel.grid(True, alpha=0.3)
-        for row in rows:
-            panel.axvspan(int(row["boot"]) - 0.5, int(row["boot"]) + 0.5, color=colours.get(row["stage"], "#ffffff"), linewidth=0, zorder=0)
+        for stage, group in itertools.groupby(rows, key=lambda row: row["stage"]):
+            numbers = [int(row["boot"]) for row in group]
+            panel.axvspan(numbers[0] - 0.5, numbers[-1] + 0.5, color=colours.get(stage, "#ffffff"), linewidth=0, zorder=0)
     figure.tight_layout()
     figure.savefig(picture, format="svg", metadata={"Date": None})
 
@@ -155,4 +157,5 @@ def main():
         fail("the greedy text was not the same at every boot")
 
 
-main()
+if __name__ == "__main__":
+    main()
