@@ -43,9 +43,7 @@ Result<void> Session::try_open(const ModelImage& image, Operators& operators, ui
 
 Result<Weights> Session::load() {
     if (image_.file == nullptr) return load_weights(image_.image, allocator_);
-    struct alignas(AsyncFile::kUnit) Unit {
-        uint8_t bytes[AsyncFile::kUnit];
-    };
+    using Unit = AsyncFile::Unit;
     AsyncFile& file = *image_.file;
     const Buffer<Unit> scratch = TRY(Buffer<Unit>::make(allocator_, 16, "room for a read"));
     const std::span<uint8_t> room(scratch[0].bytes, scratch.size() * sizeof(Unit));

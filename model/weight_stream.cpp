@@ -36,7 +36,7 @@ Result<void> WeightStream::open(uint64_t ring_bytes, Allocator& allocator) {
     const size_t row = row_bytes(embedding.type, embedding.columns);
     const size_t panel = embedding.layout == Layout::kRowMajor ? row : row * kPanelRows;
     embedding_ = TRY(Buffer<uint8_t>::make(allocator, panel, "a row of the embedding"));
-    scratch_ = TRY(Buffer<Unit>::make(allocator, panel / kUnit + 2, "room for a read"));
+    scratch_ = TRY(Buffer<AsyncFile::Unit>::make(allocator, panel / kUnit + 2, "room for a read"));
     TRY(read_norms());
     return make_ring(ring_bytes, allocator);
 }

@@ -132,10 +132,7 @@ class WeightStream {
     size_t next_ = 0;            ///< the item that is taken next
     Request requests_[kRequests];
     TensorView views_[kMostTaken];
-    struct alignas(AsyncFile::kUnit) Unit {
-        uint8_t bytes[AsyncFile::kUnit];
-    };
-    Buffer<Unit> scratch_;
+    Buffer<AsyncFile::Unit> scratch_;
     Buffer<uint8_t> embedding_;  ///< one row of it, or one panel
     uint32_t head_crc32c_ = 0;   ///< of the slices checked so far
     size_t head_checked_ = 0;

@@ -15,6 +15,10 @@ class AsyncFile {
     /// Offsets, sizes and addresses of reads are multiples of this, which disks that are read past the cache ask for; those of
     /// what is left of a read that was cut short, multiples of 512.
     static constexpr size_t kUnit = 4096;
+    /// Memory for reads comes in these.
+    struct alignas(kUnit) Unit {
+        uint8_t bytes[kUnit];
+    };
 
     /// The caller owns it and its memory, and leaves both alone until `done`.
     struct Read {

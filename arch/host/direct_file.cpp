@@ -2,13 +2,14 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+
+#include "arch/host/threads.h"
 
 namespace bareflow {
 
@@ -35,10 +36,7 @@ Result<std::unique_ptr<DirectFile>> DirectFile::open(const std::string& path) {
 }
 
 DirectFile::DirectFile(int fd, uint64_t size, bool direct) : fd_(fd), size_(size), direct_(direct) {
-    // A new thread inherits the mask: Ctrl-C and the like shall interrupt the thread that reads the terminal.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    const SignalsBlocked blocked;
     const auto serve_file = [](void* file) -> void* {
         static_cast<DirectFile*>(file)->serve();
         return nullptr;
@@ -47,7 +45,6 @@ DirectFile::DirectFile(int fd, uint64_t size, bool direct) : fd_(fd), size_(size
            pthread_create(&threads_[thread_count_], nullptr, serve_file, this) == 0) {
         ++thread_count_;
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 DirectFile::~DirectFile() {

@@ -125,9 +125,8 @@ Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
                     .field("reason", read.error().message.view());
             }
         }
-        if (!on_disk.empty())
-            return work(command_line, platform, {"disk", BootDisk::kModel, on_disk, nullptr, 0});
-        const ModelImage embedded{"embedded", "bareflow-stories", embedded_model(), nullptr, 0};
+        if (!on_disk.empty()) return work(command_line, platform, {"disk", BootDisk::kModel, on_disk});
+        const ModelImage embedded{"embedded", "bareflow-stories", embedded_model()};
         return work(command_line, platform, embedded);
     }
     const std::string path(options.model);
@@ -142,7 +141,7 @@ Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
     }
     const MappedFile file = TRY(open_model(path, std::string(options.tokenizer), isatty(STDERR_FILENO)));
     const std::string name = base_name(path);
-    const ModelImage given{"file", name, file.bytes(), nullptr, 0};
+    const ModelImage given{"file", name, file.bytes()};
     return work(command_line, platform, given);
 }
 

@@ -2,7 +2,6 @@
 
 #include <linux/futex.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,6 +16,13 @@ void FutexParking::park(unsigned, const std::atomic<uint32_t>& word, uint32_t un
 void FutexParking::wake(unsigned, std::atomic<uint32_t>& word) {
     syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
+
+SignalsBlocked::SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before_);
+}
+SignalsBlocked::~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
 unsigned available_cores() {
     cpu_set_t cores;
@@ -34,10 +40,7 @@ Workers& Threads::start(unsigned count) {
     count = std::min(count, Workers::kMaxWorkers);
     // Where threads share a core, one that spins only keeps another from what it waits for.
     workers_.initialise(parking_, count <= available_cores() ? Workers::kSpins : 0);
-    // A new thread inherits the mask: Ctrl-C and the like shall interrupt the thread that reads the terminal.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    const SignalsBlocked blocked;
     while (workers_.count() < count) {
         const unsigned worker = workers_.count();
         starts_[worker] = {&workers_, worker};
@@ -48,7 +51,6 @@ Workers& Threads::start(unsigned count) {
         if (pthread_create(&threads_[worker], nullptr, serve, &starts_[worker]) != 0) break;
         workers_.add();
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return workers_;
 }
 

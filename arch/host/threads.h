@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <signal.h>
 
 #include "arch/base/workers.h"
 
@@ -11,6 +12,18 @@ class FutexParking final : public Parking {
  public:
     void park(unsigned worker, const std::atomic<uint32_t>& word, uint32_t unchanged) override;
     void wake(unsigned worker, std::atomic<uint32_t>& word) override;
+};
+
+/// While it lives, this thread gets no signals, nor do those that it starts, for a new thread inherits the mask: Ctrl-C and the
+/// like shall interrupt the thread that reads the terminal.
+class SignalsBlocked {
+ public:
+    SignalsBlocked();
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    ~SignalsBlocked();
+
+ private:
+    sigset_t before_;
 };
 
 /// Cores that this process may run on.

@@ -237,9 +237,8 @@ class ReadingShown final : public ReadProgress {
     std::string_view name_;
 };
 
-/// The disk's model; empty if there is none.
-Result<ByteSpan> read_disk_model(BootDisk& disk, std::string_view name) {
-    const std::optional<FileInfo> file = disk.file(name);
+/// The disk's model; empty if there is no such file.
+Result<ByteSpan> read_disk_model(BootDisk& disk, std::string_view name, const std::optional<FileInfo>& file) {
     if (!file) return ByteSpan();
     const std::span<uint8_t> room = TRY(room_for_model(file->size));
     ReadingShown progress(name);
@@ -278,7 +277,7 @@ void add(Candidates& found, std::string_view source, std::string_view name, Resu
     if (!model) {
         refuse(source, model.error().message);
     } else if (!model.value().empty()) {
-        found.sources[found.count++] = {source, name, model.value(), nullptr, 0};
+        found.sources[found.count++] = {source, name, model.value()};
     } else if (options.weights == source) {
         refuse(source, absent);
     }
@@ -305,7 +304,7 @@ Candidates find_models(const BootInformation& boot, BootDisk& disk) {
                 refuse("stream", streamed.error().message);
             }
         } else {
-            add(found, "disk", name, read_disk_model(disk, name),
+            add(found, "disk", name, read_disk_model(disk, name, file),
                 disk.found() ? "the disk has no such file; copy one there with mcopy, or name it with -m"
                              : "no disk has a FAT16 volume that is meant for BareFlow; give one with "
                                "iso/boot.sh --disk");
@@ -314,7 +313,7 @@ Candidates find_models(const BootInformation& boot, BootDisk& disk) {
     ByteSpan embedded(bareflow_embedded_model,
                       bytes_between(bareflow_embedded_model, bareflow_embedded_model_end));
     if (embedded.empty()) embedded = loaded_model();
-    if (!embedded.empty()) found.sources[found.count++] = {"embedded", "embedded", embedded, nullptr, 0};
+    if (!embedded.empty()) found.sources[found.count++] = {"embedded", "embedded", embedded};
     return found;
 }
 

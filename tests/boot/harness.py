@@ -99,6 +99,13 @@ def execute(command, log, timeout, stdin=b""):
     return run
 
 
+def bare_machine(iso, log):
+    """QEMU without the launcher and its fw_cfg: the ISO as on a real machine."""
+    return ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "512",
+            "-cpu", "max", "-device", "isa-debug-exit,iobase=0xf4", "-cdrom", str(iso), "-serial", "stdio",
+            "-serial", f"file:{log}"]
+
+
 class Machine:
     """Boots BareFlow through the launcher. Each boot has its own log in `folder`."""
 

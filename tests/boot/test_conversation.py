@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, ROOT, Terminal, parse_log
+from harness import BUILD, ROOT, Terminal, bare_machine, parse_log
 from volume import fsck, get, make_volume, put
 
 ENTER = "\r"
@@ -147,9 +147,7 @@ def test_the_isos_bareflow_cfg_sets_up_the_chat(tmp_path):
     config, iso, log = tmp_path / "bareflow.cfg", tmp_path / "chat.iso", tmp_path / "log"
     config.write_text("chat-template = zephyr\nsystem = Be kind, always.\ntemp=0\nn-predict=5\nexit=debug-exit\n")
     subprocess.run([ROOT / "iso" / "make-iso.sh", BUILD / "bareflow.elf", iso, "--config", config], check=True)
-    command = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "512",
-               "-cpu", "max", "-device", "isa-debug-exit,iobase=0xf4", "-cdrom", str(iso), "-serial", "stdio",
-               "-serial", f"file:{log}"]
+    command = bare_machine(iso, log)
     with Script(command) as script:
         assert script.line("/system") == "system Be kind, always."
         assert script.line("/temp") == "temp 0.000"

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 import hugging_face
-from harness import BUILD, HOST, ROOT, execute
+from harness import BUILD, HOST, ROOT, bare_machine, execute
 
 PROMPT = ["-p", "Once upon a time", "-n", "20", "--temp", "0"]
 
@@ -40,9 +40,7 @@ def test_a_model_file_on_the_iso_travels_as_a_module(host, wllm, tmp_path):
     config.write_text(f"prompt = {PROMPT[1]}\nn-predict = 20\ntemp=0\nexit=debug-exit\n")
     subprocess.run([ROOT / "iso" / "make-iso.sh", BUILD / "bareflow.elf", iso, "--config", config, "--model", wllm],
                    check=True)
-    command = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "512",
-               "-cpu", "max", "-device", "isa-debug-exit,iobase=0xf4", "-cdrom", str(iso), "-serial", "stdio",
-               "-serial", f"file:{log}"]
+    command = bare_machine(iso, log)
     run = execute(command, log, 30)
     assert run.status == 33
     assert run.record("model")["source"] == "module"
