@@ -126,7 +126,7 @@ $(BUILD)/kernel/%.o: %.S $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,AS,$@)
 	$(Q)$(CXX) -I. -MMD -MP -g -c $< -o $@
-# For native images, where the reference is what runs when routines cannot: half as large, and the same bits.
+# For native images, where the reference is what runs when routines cannot: a third as large, and the same bits.
 SMALL_FOR_NATIVE := model/reference_fma model/reference_muladd
 $(BUILD)/small/%.o: %.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)

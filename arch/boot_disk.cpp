@@ -30,7 +30,7 @@ void BootDisk::find(std::span<BlockDevice* const> disks, uint64_t unix_seconds) 
             LogRecord(log_, "volume_refused").field("disk", disk->name()).field("reason", reason);
         };
         if (!mounted) {
-            refuse(mounted.error().message);
+            refuse(mounted.error().message());
             continue;
         }
         if (!is_meant(mounted.value())) {
@@ -55,8 +55,8 @@ std::optional<FileInfo> BootDisk::file(std::string_view name) {
     if (!volume_) return std::nullopt;
     Result<FileInfo> info = volume_->info(name);
     if (info.ok() && !info.value().directory) return info.take();
-    if (!info.ok() && info.error().code != ErrorCode::kNotFound)
-        LogRecord(log_, "volume_error").field("file", name).field("reason", info.error().message.view());
+    if (!info.ok() && info.error().code() != ErrorCode::kNotFound)
+        LogRecord(log_, "volume_error").field("file", name).field("reason", info.error().message());
     return std::nullopt;
 }
 
@@ -87,7 +87,7 @@ Result<FileInfo> BootDisk::kept_file(std::string_view name) {
     if (!volume_)
         return Error::make(ErrorCode::kNotFound, "there is no disk with a FAT16 volume for BareFlow");
     Result<FileInfo> info = volume_->info(name);
-    if (!info.ok() && info.error().code == ErrorCode::kNotFound) {
+    if (!info.ok() && info.error().code() == ErrorCode::kNotFound) {
         Result<FileInfo> left = volume_->info(new_name(name));
         if (left.ok()) return left;
     }
@@ -102,7 +102,7 @@ Result<void> BootDisk::read_file(std::string_view name, uint64_t offset, std::sp
 
 Result<void> BootDisk::check_kind(std::string_view name, ByteSpan kind) {
     const Result<FileInfo> info = volume_->info(name);
-    if (!info.ok()) return info.error().code == ErrorCode::kNotFound ? Result<void>() : info.error();
+    if (!info.ok()) return info.error().code() == ErrorCode::kNotFound ? Result<void>() : info.error();
     uint8_t first[kKindBytes] = {};
     if (!info.value().directory && info.value().size >= kKindBytes) TRY(volume_->read(name, 0, first));
     const bool same = __builtin_memcmp(first, kind.data(), kKindBytes) == 0;
@@ -166,19 +166,19 @@ void BootDisk::open_slots() {
         if (Result<void> opened = open_slot(i); !opened) {
             LogRecord(log_, "snapshot_slot")
                 .field("file", kSlotNames[i])
-                .field("reason", opened.error().message.view());
+                .field("reason", opened.error().message());
         }
     }
     // Slots are rewritten in place: the volume itself changes no more, and is left as one that was unmounted.
     if (Result<void> unmounted = volume_->unmount(); !unmounted)
-        LogRecord(log_, "volume_error").field("reason", unmounted.error().message.view());
+        LogRecord(log_, "volume_error").field("reason", unmounted.error().message());
 }
 
 Result<void> BootDisk::open_slot(unsigned index) {
     const std::string_view name = kSlotNames[index];
     Result<FileInfo> info = volume_->info(name);
     if (!info.ok()) {
-        if (info.error().code != ErrorCode::kNotFound) return info.error();
+        if (info.error().code() != ErrorCode::kNotFound) return info.error();
         TRY(volume_->preallocate(name, kSlotBytes));
     }
     slots_[index].emplace(TRY(volume_->open_fixed(name)));

@@ -73,13 +73,13 @@ Result<void> open_model(Platform& platform, const Options& options, std::span<co
         const ModelImage& candidate = candidates[i];
         Result<void> opened = session.open(candidate, *operators, options.context, options.cache_type);
         if (opened.ok()) return {};
-        const std::string_view reason = opened.error().message;
+        const std::string_view reason = opened.error().message();
         LogRecord(platform.log(), "model_refused")
             .field("source", candidate.kind)
             .field("name", candidate.name)
             .field("reason", reason);
         if (i + 1 == candidates.size()) {
-            return Error::make(opened.error().code, "model {}: {}", candidate.name, reason);
+            return Error::make(opened.error().code(), "model {}: {}", candidate.name, reason);
         }
         if (chatting) {
             platform.terminal().write(FixedString<400>::formatted(
@@ -144,8 +144,7 @@ Result<void> chat(Platform& platform, const Options& options, Session& session, 
     TRY(conversation.open(platform.allocator(), choose_template(platform, options, session.weights())));
     if (!options.system.empty()) {
         if (const Result<void> set = conversation.set_system(options.system); !set.ok())
-            platform.terminal().write(
-                FixedString<300>::formatted("--system: {}\n", set.error().message.view()));
+            platform.terminal().write(FixedString<300>::formatted("--system: {}\n", set.error().message()));
     }
     Chat(platform.terminal(), editor, session, conversation, options, machine).run();
     return {};
@@ -200,7 +199,7 @@ Result<void> run(RoutineService& routines, Platform& platform, const Options& op
     TRY(open_model(platform, options, candidates, chatting, routines, session));
     Options settings = options;
     if (const Result<void> set = settings.set_defaults(session.weights().defaults); !set.ok())
-        LogRecord(platform.log(), "model_defaults").field("reason", set.error().message.view());
+        LogRecord(platform.log(), "model_defaults").field("reason", set.error().message());
     routines.prepare(session);
     session.seed(settings.sampling.random_seed ? platform.entropy() : settings.sampling.seed);
     Result<void> done = chatting ? chat(platform, settings, session, routines)
@@ -219,7 +218,7 @@ Result<void> run(RoutineService& routines, Platform& platform, const Options& op
 Result<void> boot_with(RoutineService& routines, Platform& platform, const Options& options,
                        std::span<const ModelImage> candidates) {
     Result<void> done = run(routines, platform, options, candidates, platform.clock().now_ns());
-    if (!done.ok()) LogRecord(platform.log(), "error").field("what", done.error().message.view());
+    if (!done.ok()) LogRecord(platform.log(), "error").field("what", done.error().message());
     return done;
 }
 

@@ -27,18 +27,14 @@ void report_profile(const Profiler& profiler, TextListener& out) {
         if (count == 0) continue;
         any = true;
         const uint64_t total = profiler.total_cycles(phase);
-        out.text(FixedString<200>::formatted(
-                     "{}, {} cycles\n  {:<10}{:>5}{:>7}{:>7} {:<5}{:>9}{:>12}{:>12}{:>12}{:>8}\n",
-                     name_of(phase), total, "operation", "M", "N", "K", "type", "calls", "mean", "least",
-                     "most", "share")
-                     .view());
+        out.print("{}, {} cycles\n  {:<10}{:>5}{:>7}{:>7} {:<5}{:>9}{:>12}{:>12}{:>12}{:>8}\n",
+                  name_of(phase), total, "operation", "M", "N", "K", "type", "calls", "mean", "least", "most",
+                  "share");
         for (size_t i = 0; i < count && !out.stop_requested(); ++i) {
             const MatMulProfile& p = hottest[i];
-            out.text(FixedString<200>::formatted(
-                         "  {:<10}{:>5}{:>7}{:>7} {:<5}{:>9}{:>12}{:>12}{:>12}{:>7.1}%\n",
-                         name_of(p.shape.operation), p.shape.m, p.shape.n, p.shape.k, type_of(p),
-                         p.call_count, p.mean_cycles(), p.min_cycles, p.max_cycles, share_of(p, total))
-                         .view());
+            out.print("  {:<10}{:>5}{:>7}{:>7} {:<5}{:>9}{:>12}{:>12}{:>12}{:>7.1}%\n",
+                      name_of(p.shape.operation), p.shape.m, p.shape.n, p.shape.k, type_of(p), p.call_count,
+                      p.mean_cycles(), p.min_cycles, p.max_cycles, share_of(p, total));
         }
     }
     if (!any) out.text("Nothing was profiled yet: begin a story first.\n");

@@ -5,33 +5,28 @@ namespace {
 
 using State = RoutineCache::Entry::State;
 
-template <typename... Arguments>
-void print(TextListener& out, std::string_view pattern, const Arguments&... arguments) {
-    out.text(FixedString<400>::formatted(pattern, arguments...));
-}
-
 void list_routines(const RoutineCache& routines, TextListener& out) {
     unsigned installed = 0;
     for (const RoutineCache::Entry& entry : routines.entries()) {
         if (entry.state != State::kInstalled) continue;
         if (out.stop_requested()) return;
-        print(out, "{:>7} bytes  {}\n", entry.bytes, name_of(entry.key).view());
+        out.print("{:>7} bytes  {}\n", entry.bytes, name_of(entry.key).view());
         ++installed;
     }
-    print(out, "{} routines installed, {} slower than the reference here, {} rejected.{}\n", installed,
-          routines.counts().slower, routines.counts().rejected,
-          installed != 0 ? " /dump KEY shows one's code." : "");
+    out.print("{} routines installed, {} slower than the reference here, {} rejected.{}\n", installed,
+              routines.counts().slower, routines.counts().rejected,
+              installed != 0 ? " /dump KEY shows one's code." : "");
 }
 
 void print_code(const RoutineCache::Entry& entry, TextListener& out) {
     constexpr uint32_t kBytesPerLine = 32;
-    print(out, "# {}: {} bytes, plan {}\n", name_of(entry.key).view(), entry.bytes,
-          name_of(entry.plan).view());
+    out.print("# {}: {} bytes, plan {}\n", name_of(entry.key).view(), entry.bytes,
+              name_of(entry.plan).view());
     // The lines of nothing but hexadecimal digits, out of a saved terminal that may end its lines with CR LF.
-    print(out,
-          "# this text in FILE: tr -d '\\r' < FILE | grep -xE '[0-9a-f]+' | tr a-f A-F | tr -d '\\n' | "
-          "basenc --base16 -d > CODE; "
-          "objdump -D -b binary -m i386:x86-64 -M intel CODE\n");
+    out.print(
+        "# this text in FILE: tr -d '\\r' < FILE | grep -xE '[0-9a-f]+' | tr a-f A-F | tr -d '\\n' | "
+        "basenc --base16 -d > CODE; "
+        "objdump -D -b binary -m i386:x86-64 -M intel CODE\n");
     const auto* code = reinterpret_cast<const uint8_t*>(entry.code);
     for (uint32_t first = 0; first < entry.bytes; first += kBytesPerLine) {
         if (out.stop_requested()) return out.text("[stopped]\n");
@@ -67,13 +62,13 @@ void dump_routines(const RoutineCache* routines, std::string_view key, TextListe
         return out.text("no routines: nothing is emitted with --jit off, --isa scalar, or on this CPU\n");
     if (key.empty()) return list_routines(*routines, out);
     Result<RoutineKey> wanted = parse_key(key);
-    if (!wanted.ok()) return print(out, "{}\n", wanted.error().message.view());
+    if (!wanted.ok()) return out.print("{}\n", wanted.error().message());
     for (const RoutineCache::Entry& entry : routines->entries()) {
         if (entry.state == State::kEmpty || !(entry.key == wanted.value())) continue;
         if (entry.state == State::kInstalled) return print_code(entry, out);
-        return print(out, "{} {}\n", key, why_not(entry.state));
+        return out.print("{} {}\n", key, why_not(entry.state));
     }
-    print(out, "there is no routine {}; /dump lists those there are (a story must have run)\n", key);
+    out.print("there is no routine {}; /dump lists those there are (a story must have run)\n", key);
 }
 
 }  // namespace bareflow

@@ -97,7 +97,7 @@ Result<Operators*> RoutineEngine::choose(Platform& platform, const Options& opti
     probe_.emplace(*reference, platform.fault_guard(), platform.allocator(), platform.clock());
     cache_.emplace(maker, *probe_, platform.log());
     if (Result<void> ready = make_room(platform); !ready) {
-        LogRecord(platform.log(), "routines_off").field("reason", ready.error().message.view());
+        LogRecord(platform.log(), "routines_off").field("reason", ready.error().message());
         cache_.reset();
         return share_reference(*reference, workers);
     }

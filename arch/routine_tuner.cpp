@@ -111,7 +111,7 @@ bool RoutineTuner::begin_trial() {
         if (begun) return true;
         LogRecord(log_, "tune_skipped")
             .field("key", name_of(shape.key).view())
-            .field("reason", begun.error().message);
+            .field("reason", begun.error().message());
         drop_trial();
         shape.untried = 0;
     }
@@ -151,7 +151,7 @@ bool RoutineTuner::begin_candidate(TunedShape& shape, const RoutineCache::Entry&
     Result<RoutineCache::Candidate> made =
         cache_.make_candidate(shape.timed, *plan, call_->arguments(shape.sets[0]));
     if (!made) {
-        record(*plan, {}, PlanVerdict::kRejected, made.error().message);
+        record(*plan, {}, PlanVerdict::kRejected, made.error().message());
         return false;
     }
     candidate_.emplace(made.take());

@@ -5,15 +5,6 @@
 #include "arch/routine_alternatives.h"
 
 namespace bareflow {
-namespace {
-
-template <typename... Arguments>
-void print(TextListener& out, std::string_view pattern, const Arguments&... arguments) {
-    out.text(FixedString<300>::formatted(pattern, arguments...));
-}
-
-}  // namespace
-
 bool RoutineTuning::meet_shapes() {
     // Weights that come and go cannot be timed twice.
     if (engine_.tuner() == nullptr || session_.stream() != nullptr) return false;
@@ -85,10 +76,10 @@ void RoutineTuning::show_progress(TextListener& out, uint32_t done, uint64_t ns)
                                kEmpty = "..............................";
     const uint32_t left = engine_.tuner()->left(), all = done + left;
     const uint32_t filled = all == 0 ? kWidth : done * kWidth / all;
-    print(out, "\r[{}{}] {} of {} plans", kFull.substr(0, filled), kEmpty.substr(filled), done, all);
+    out.print("\r[{}{}] {} of {} plans", kFull.substr(0, filled), kEmpty.substr(filled), done, all);
     const double seconds = static_cast<double>(ns) * 1e-9;
-    if (left == 0) return print(out, ", {:.1} s          ", seconds);
-    if (done != 0) print(out, ", about {:.1} s left ", seconds / done * left);
+    if (left == 0) return out.print(", {:.1} s          ", seconds);
+    if (done != 0) out.print(", about {:.1} s left ", seconds / done * left);
 }
 
 void RoutineTuning::show_table(TextListener& out) {
@@ -98,17 +89,17 @@ void RoutineTuning::show_table(TextListener& out) {
         if (entry == nullptr || shape.count == 0 || out.stop_requested()) continue;
         const PlanRecord* baseline = table.baseline(shape.key);
         const double gain = (table.speedup(shape.key) - 1) * 100;
-        print(out, "{:<52}{:>4} tried{:>8.1}%\n", name_of(shape.key).view(), table.tried(shape.key), gain);
+        out.print("{:<52}{:>4} tried{:>8.1}%\n", name_of(shape.key).view(), table.tried(shape.key), gain);
         if (table.is_closed(shape.key)) {
             out.text("    reads its weights as fast as memory gives them\n");
         } else if (entry->state != RoutineCache::Entry::State::kInstalled) {
             out.text("    the reference is faster, and stays\n");
         } else if (baseline == nullptr) {
-            print(out, "    reference -> {}\n", name_of(entry->plan).view());
+            out.print("    reference -> {}\n", name_of(entry->plan).view());
         } else if (baseline->plan == entry->plan) {
-            print(out, "    {} stays\n", name_of(entry->plan).view());
+            out.print("    {} stays\n", name_of(entry->plan).view());
         } else {
-            print(out, "    {} -> {}\n", name_of(baseline->plan).view(), name_of(entry->plan).view());
+            out.print("    {} -> {}\n", name_of(baseline->plan).view(), name_of(entry->plan).view());
         }
     }
 }

@@ -127,7 +127,7 @@ void SnapshotKeeper::restore() {
         return;
     }
     if (Result<void> room = make_room(); !room) {
-        LogRecord(log, "snapshot").field("start", "off").field("reason", room.error().message.view());
+        LogRecord(log, "snapshot").field("start", "off").field("reason", room.error().message());
         return;
     }
     store_.emplace(a, b, log, platform_.allocator());
@@ -142,7 +142,7 @@ void SnapshotKeeper::restore() {
 
 void SnapshotKeeper::begin(const SnapshotView& view) {
     if (Result<void> marked = store_->mark_started(); !marked) {
-        LogRecord(platform_.log(), "snapshot_mark").field("reason", marked.error().message.view());
+        LogRecord(platform_.log(), "snapshot_mark").field("reason", marked.error().message());
     }
     restore_history(view);
     restore_plans(view);
@@ -252,11 +252,11 @@ void SnapshotKeeper::finish(bool went_well) {
     if (went_well) {
         note_boot();
         saved = save();
-        if (!saved) LogRecord(log, "snapshot_not_saved").field("reason", saved.error().message.view());
+        if (!saved) LogRecord(log, "snapshot_not_saved").field("reason", saved.error().message());
     }
     if (went_well && saved.ok()) return;  // what is saved has no mark yet
     if (Result<void> marked = store_->mark_finished(); !marked) {
-        LogRecord(log, "snapshot_mark").field("reason", marked.error().message.view());
+        LogRecord(log, "snapshot_mark").field("reason", marked.error().message());
     }
 }
 
@@ -414,7 +414,7 @@ void SnapshotKeeper::turn_over(const Header& header, ByteSpan payload) {
     record.field("from", name_of(platform_.stage()))
         .field("to", name_of(next))
         .field("done", turned.ok() && turned.value());
-    if (!turned.ok()) record.field("reason", turned.error().message.view());
+    if (!turned.ok()) record.field("reason", turned.error().message());
 }
 
 }  // namespace bareflow

@@ -25,18 +25,18 @@ concept HearsRoles = requires(A a, x86::Gp gp, x86::Vec vector, x86::Label label
 };
 
 template <typename A, typename... Arguments>
-[[gnu::always_inline]] inline void role(A& a, x86::Gp reg, std::string_view pattern,
+[[gnu::always_inline]] inline void role(A& a, x86::Gp reg, const char* pattern,
                                         const Arguments&... arguments) {
     if constexpr (HearsRoles<A>) a.gp_role(reg, RoleText::formatted(pattern, arguments...));
 }
 template <typename A, typename... Arguments>
-[[gnu::always_inline]] inline void role(A& a, x86::Vec reg, std::string_view pattern,
+[[gnu::always_inline]] inline void role(A& a, x86::Vec reg, const char* pattern,
                                         const Arguments&... arguments) {
     if constexpr (HearsRoles<A>) a.vector_role(reg, RoleText::formatted(pattern, arguments...));
 }
 /// Call before the label is bound.
 template <typename A, typename... Arguments>
-[[gnu::always_inline]] inline void role(A& a, x86::Label label, std::string_view pattern,
+[[gnu::always_inline]] inline void role(A& a, x86::Label label, const char* pattern,
                                         const Arguments&... arguments) {
     if constexpr (HearsRoles<A>) a.label_role(label, RoleText::formatted(pattern, arguments...));
 }

@@ -58,11 +58,11 @@ Routine RoutineCache::find_or_make(const RoutineKey& key, const Plan& plan, cons
     Result<void> made = make(*entry, arguments);
     if (made) return entry->code;
     entry->state = Entry::State::kQuarantined;
-    entry->wrong = made.error().code != ErrorCode::kOutOfMemory;
+    entry->wrong = made.error().code() != ErrorCode::kOutOfMemory;
     ++counts_.rejected;
     LogRecord(log_, "routine_rejected")
         .field("key", name_of(key).view())
-        .field("reason", made.error().message);
+        .field("reason", made.error().message());
     return nullptr;
 }
 

@@ -109,7 +109,7 @@ void Chat::tell(Telling telling, std::string_view text) {
         terminal_.write("\n");
         tell_end(run.value());
     } else {
-        terminal_.write(run.error().message);
+        terminal_.write(run.error().message());
         terminal_.write("\n");
     }
     terminal_.write("\n");

@@ -70,7 +70,7 @@ ChatCommands::Outcome ChatCommands::run(std::string_view line) {
     const std::string_view name = take_word(value);
     const Command* command = find_command(name);
     if (command == nullptr) {
-        print("/{} is no command; /help lists them\n", name);
+        terminal_.print("/{} is no command; /help lists them\n", name);
     } else if (!command->option.empty()) {
         set(name, command->option, value);
     } else if (name == "dump") {
@@ -82,7 +82,7 @@ ChatCommands::Outcome ChatCommands::run(std::string_view line) {
     } else if (name == "load") {
         load(value);
     } else if (!value.empty()) {
-        print("/{} takes no value\n", name);
+        terminal_.print("/{} takes no value\n", name);
     } else if (name == "help") {
         help();
     } else if (name == "stats") {
@@ -110,43 +110,39 @@ ChatCommands::Outcome ChatCommands::run(std::string_view line) {
     return Outcome::kGoOn;
 }
 
-void ChatCommands::print_arguments(std::string_view pattern, std::span<const FormatArgument> arguments) {
-    char line[400];
-    terminal_.write(format_arguments(line, pattern, arguments));
-}
-
 void ChatCommands::help() {
     for (const Command& command : kCommands) {
         const auto usage = FixedString<40>::formatted("/{} {}", command.name, command.argument);
-        print("{:<18} {}\n", usage.view(), command.help);
+        terminal_.print("{:<18} {}\n", usage.view(), command.help);
     }
-    print("Without a value, a setting is shown. {}\n", conversation_.chat_template().is_plain()
-                                                           ? "Any other line is the beginning of a story."
-                                                           : "Any other line is said to the model.");
+    terminal_.print("Without a value, a setting is shown. {}\n",
+                    conversation_.chat_template().is_plain() ? "Any other line is the beginning of a story."
+                                                             : "Any other line is said to the model.");
 }
 
 /// As llama.cpp prints them.
 void ChatCommands::stats() {
     const SessionStatistics& s = session_.statistics();
     const auto timing = [&](std::string_view what, const TokenTiming& t, std::string_view of) {
-        print("{} time = {:>10.2} ms / {:>5} {} ({:>8.2} ms per token, {:>8.2} tokens per second)\n", what,
-              t.milliseconds(), t.tokens, of, t.ms_per_token(), t.tokens_per_second());
+        terminal_.print(
+            "{} time = {:>10.2} ms / {:>5} {} ({:>8.2} ms per token, {:>8.2} tokens per second)\n", what,
+            t.milliseconds(), t.tokens, of, t.ms_per_token(), t.tokens_per_second());
     };
     const auto line = [&](std::string_view what, uint64_t ns) {
-        print("{} time = {:>10.2} ms", what, TokenTiming{1, ns}.milliseconds());
+        terminal_.print("{} time = {:>10.2} ms", what, TokenTiming{1, ns}.milliseconds());
     };
     line("       load", s.load_ns);
-    print("\n");
+    terminal_.print("\n");
     timing("prompt eval", s.prompt, "tokens");
     timing("       eval", s.evaluation, "runs  ");
     line("      total", s.load_ns + s.prompt.ns + s.evaluation.ns);
-    print(" / {:>5} tokens\n", s.prompt.tokens + s.evaluation.tokens);
+    terminal_.print(" / {:>5} tokens\n", s.prompt.tokens + s.evaluation.tokens);
     line("first token", s.last_first_token_ns);
-    print(" after Enter, of the last of {}; {} tokens written\n", s.runs, s.generated);
+    terminal_.print(" after Enter, of the last of {}; {} tokens written\n", s.runs, s.generated);
 }
 
 void ChatCommands::fail(std::string_view what, const Error& error) {
-    print("{}: {}\n", what, error.message.view());
+    terminal_.print("{}: {}\n", what, error.message());
 }
 
 void ChatCommands::system(std::string_view text) {
@@ -171,9 +167,9 @@ FixedString<12> ChatCommands::file_name(std::string_view command, std::string_vi
     }
     file.append(".CHT");
     if (!fits) {
-        print("/{} NAME: give a name of 1 to 8 letters and digits\n", command);
+        terminal_.print("/{} NAME: give a name of 1 to 8 letters and digits\n", command);
     } else if (machine_.files() == nullptr) {
-        print("/{}: there is no disk to keep conversations on; start with --disk IMG\n", command);
+        terminal_.print("/{}: there is no disk to keep conversations on; start with --disk IMG\n", command);
     } else {
         return file;
     }
@@ -186,8 +182,8 @@ void ChatCommands::save(std::string_view name) {
     const Result<uint64_t> saved =
         save_conversation(*machine_.files(), file, conversation_, session_, options_, machine_.allocator());
     if (!saved.ok()) return fail("not saved", saved.error());
-    print("[{}: {} turns, {} tokens, {} bytes]\n", file.view(), conversation_.turns(),
-          session_.tokens().size(), saved.value());
+    terminal_.print("[{}: {} turns, {} tokens, {} bytes]\n", file.view(), conversation_.turns(),
+                    session_.tokens().size(), saved.value());
 }
 
 void ChatCommands::load(std::string_view name) {
@@ -196,26 +192,26 @@ void ChatCommands::load(std::string_view name) {
     const Result<void> loaded =
         load_conversation(*machine_.files(), file, conversation_, session_, options_, machine_.allocator());
     if (!loaded.ok()) return fail(file, loaded.error());
-    print("[{}: {} turns, {} tokens, template {}]\n", file.view(), conversation_.turns(),
-          session_.tokens().size(), conversation_.chat_template().name);
+    terminal_.print("[{}: {} turns, {} tokens, template {}]\n", file.view(), conversation_.turns(),
+                    session_.tokens().size(), conversation_.chat_template().name);
 }
 
 void ChatCommands::model() {
     const Weights& weights = session_.weights();
     const ModelConfig& c = weights.config;
     const Transformer& transformer = session_.transformer();
-    print("{} ({}), {} bytes, hash {:08x}\n", session_.image().name, session_.image().kind, weights.file_size,
-          weights.hash);
-    print(
+    terminal_.print("{} ({}), {} bytes, hash {:08x}\n", session_.image().name, session_.image().kind,
+                    weights.file_size, weights.hash);
+    terminal_.print(
         "{} parameters, {}, {}: {} layers, hidden {}, feed-forward {}, {} heads of {}, {} key/value heads\n",
         count_parameters(weights), name_of(weights.layers[0].query.type),
         name_of(weights.layers[0].query.layout), c.num_layers, c.hidden_size, c.intermediate_size,
         c.num_heads, c.head_size, c.num_kv_heads);
-    print("vocabulary {}, context {} of {}, numerics {}\n", c.vocab_size, transformer.context(),
-          c.context_length, name_of(transformer.operators().numeric_class()));
-    print("key/value cache {}, {} bytes, activations {} bytes\n", name_of(transformer.cache_type()),
-          transformer.kv_bytes(), transformer.activation_bytes());
-    print("chat template {}\n", conversation_.chat_template().name);
+    terminal_.print("vocabulary {}, context {} of {}, numerics {}\n", c.vocab_size, transformer.context(),
+                    c.context_length, name_of(transformer.operators().numeric_class()));
+    terminal_.print("key/value cache {}, {} bytes, activations {} bytes\n", name_of(transformer.cache_type()),
+                    transformer.kv_bytes(), transformer.activation_bytes());
+    terminal_.print("chat template {}\n", conversation_.chat_template().name);
     terminal_.write(weights.provenance);
     if (!weights.provenance.empty() && !weights.provenance.ends_with('\n')) terminal_.write("\n");
 }
@@ -224,7 +220,7 @@ void ChatCommands::set(std::string_view command, std::string_view option, std::s
     if (!value.empty()) {
         Result<void> done = options_.set(option, value);
         if (!done.ok()) {
-            print("{}\n", done.error().message.view());
+            terminal_.print("{}\n", done.error().message());
             return;
         }
         if (option == "seed") {
@@ -236,17 +232,17 @@ void ChatCommands::set(std::string_view command, std::string_view option, std::s
 
 void ChatCommands::print_value(std::string_view command) {
     const SamplingOptions& s = options_.sampling;
-    if (command == "temp") print("temp {:.3}\n", s.temperature);
-    if (command == "top-k") print("top-k {}\n", s.top_k);
-    if (command == "top-p") print("top-p {:.3}\n", s.top_p);
-    if (command == "min-p") print("min-p {:.3}\n", s.min_p);
-    if (command == "repeat-penalty") print("repeat-penalty {:.3}\n", s.repeat_penalty);
-    if (command == "seed") print("seed {}\n", session_.current_seed());
+    if (command == "temp") terminal_.print("temp {:.3}\n", s.temperature);
+    if (command == "top-k") terminal_.print("top-k {}\n", s.top_k);
+    if (command == "top-p") terminal_.print("top-p {:.3}\n", s.top_p);
+    if (command == "min-p") terminal_.print("min-p {:.3}\n", s.min_p);
+    if (command == "repeat-penalty") terminal_.print("repeat-penalty {:.3}\n", s.repeat_penalty);
+    if (command == "seed") terminal_.print("seed {}\n", session_.current_seed());
     if (command == "n") {
         if (options_.max_tokens == kUnlimitedTokens) {
-            print("n -1: to the end\n");
+            terminal_.print("n -1: to the end\n");
         } else {
-            print("n {}\n", options_.max_tokens);
+            terminal_.print("n {}\n", options_.max_tokens);
         }
     }
 }

@@ -70,17 +70,6 @@ class ChatCommands {
     void set(std::string_view command, std::string_view option, std::string_view value);
     void print_value(std::string_view command);
 
-    template <typename... Arguments>
-    void print(std::string_view pattern, const Arguments&... arguments) {
-        if constexpr (sizeof...(arguments) == 0) {
-            print_arguments(pattern, {});
-        } else {
-            const FormatArgument erased[] = {FormatArgument(arguments)...};
-            print_arguments(pattern, erased);
-        }
-    }
-    void print_arguments(std::string_view pattern, std::span<const FormatArgument> arguments);
-
     Terminal& terminal_;
     Session& session_;
     Conversation& conversation_;

@@ -5,6 +5,14 @@
 #include "arch/base/float16.h"
 #include "arch/base/quantised.h"
 
+// Native images have the reference compiled for size (Makefile): there, a loop stays one.
+#ifdef __OPTIMIZE_SIZE__
+#define UNROLL(times)
+#else
+#define PRAGMA(text) _Pragma(#text)
+#define UNROLL(times) PRAGMA(GCC unroll times)
+#endif
+
 namespace bareflow {
 namespace {
 
@@ -47,7 +55,7 @@ void quantise(Q8Group* to, const float* x, size_t k) {
 template <typename Panel>
 int32_t dot_group(const Panel& w, size_t output, const Q8Group& x) {
     int32_t dot = 0;
-#pragma GCC unroll 32
+    UNROLL(32)
     for (size_t k = 0; k < kGroup; ++k) dot += value_at(w, output, k) * x.q[k];
     return dot;
 }

@@ -27,7 +27,7 @@ float exponential(float x) {
     float r = Numerics::multiply_add(n, -kExpLn2High, x);
     r = Numerics::multiply_add(n, -kExpLn2Low, r);
     float p = kExpCoefficients[0];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (size_t i = 1; i < sizeof kExpCoefficients / sizeof(float); ++i) {
         p = Numerics::multiply_add(p, r, kExpCoefficients[i]);
     }
@@ -48,13 +48,13 @@ inline void sum_rows(float* sums, const Element* w, size_t row_stride, size_t k_
                      const float* x) {
     float accumulators[kRows] = {};
     for (size_t k = 0; k < size; ++k) {
-#pragma GCC unroll 16
+        UNROLL(16)
         for (size_t r = 0; r < kRows; ++r) {
             accumulators[r] = Numerics::multiply_add(as_f32(w[r * row_stride]), x[k], accumulators[r]);
         }
         w += k_stride;
     }
-#pragma GCC unroll 16
+    UNROLL(16)
     for (size_t r = 0; r < kRows; ++r) sums[r] = accumulators[r];
 }
 
@@ -153,7 +153,7 @@ float dot_lanes(const float* a, const Element* b, size_t n) {
     float lanes[kLanes] = {};
     size_t i = 0;
     for (; i + kLanes <= n; i += kLanes) {
-#pragma GCC unroll 16
+        UNROLL(16)
         for (size_t lane = 0; lane < kLanes; ++lane) {
             lanes[lane] = Numerics::multiply_add(a[i + lane], as_f32(b[i + lane]), lanes[lane]);
         }

@@ -31,11 +31,20 @@ class TextListener {
  public:
     /// The next piece of text: whole UTF-8 characters.
     virtual void text(std::string_view piece) = 0;
+    /// The same, formatted; at most kMostPrinted bytes.
+    template <typename... Arguments>
+    void print(const char* pattern, const Arguments&... arguments) {
+        print_values(pattern, format_kinds<Arguments...>(), format_value(arguments)...);
+    }
+    static constexpr size_t kMostPrinted = 400;
     /// Asked between tokens: true ends the generation.
     virtual bool stop_requested() = 0;
 
  protected:
     ~TextListener() = default;
+
+ private:
+    void print_values(const char* pattern, FormatKinds kinds, ...);
 };
 
 /// Who can make the text shorter when every position of the context is taken.

@@ -49,8 +49,8 @@ Result<Fat16> Fat16::mount(BlockDevice& device, SectorRange range, Allocator& al
     FatVolume volume{disk, layout, std::move(table), std::move(window), std::move(scratch), FatTime{}};
     if (!volume.table.clean() || layout.boot_dirty) {
         auto sound = check_tree(volume, allocator);
-        if (!sound.ok() && sound.error().code == ErrorCode::kOutOfMemory) return sound.error();
-        if (!sound.ok()) volume.table.forbid_writing(sound.error().message);
+        if (!sound.ok() && sound.error().code() == ErrorCode::kOutOfMemory) return sound.error();
+        if (!sound.ok()) volume.table.forbid_writing(sound.error().message());
     }
     return Fat16(std::move(volume));
 }

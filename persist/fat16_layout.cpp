@@ -40,7 +40,7 @@ constexpr uint32_t kRootEntriesInSector = kSectorBytes / 32;
 constexpr uint32_t kTableEntriesInSector = kSectorBytes / sizeof(uint16_t);
 
 template <typename... Arguments>
-Error unsupported(std::string_view pattern, const Arguments&... arguments) {
+Error unsupported(const char* pattern, const Arguments&... arguments) {
     return Error::make(ErrorCode::kUnsupported, pattern, arguments...);
 }
 

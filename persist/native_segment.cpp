@@ -182,8 +182,9 @@ Result<FileRange> find_native_segment(ByteSpan elf) {
             return invalid("the ELF file is cut short: program header {} says {} bytes at {}", i,
                            load.file_size, load.offset);
         const uint64_t end = load.offset + load.file_size;
-        for (uint64_t at = (load.offset + kNativePage - 1) / kNativePage * kNativePage; at < end;
-             at += kNativePage) {
+        // It begins on a page of memory, wherever that is in the file.
+        const uint64_t to_page = (kNativePage - load.virtual_address % kNativePage) % kNativePage;
+        for (uint64_t at = load.offset + to_page; at < end; at += kNativePage) {
             if (end - at < sizeof(NativeHeader)) break;
             const NativeHeader segment = header_of(elf.subspan(at));
             if (!is_segment(segment, end - at)) continue;

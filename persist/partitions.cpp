@@ -63,7 +63,7 @@ Result<void> read_logical(BlockDevice& disk, const MbrEntry& extended, Partition
         auto mbr = read_mbr(disk, record);
         // A chain that breaks off has still named the partitions before.
         if (!mbr.ok())
-            return mbr.error().code == ErrorCode::kDevice ? Result<void>(mbr.error()) : Result<void>();
+            return mbr.error().code() == ErrorCode::kDevice ? Result<void>(mbr.error()) : Result<void>();
         const MbrEntry& logical = mbr.value().entries[0];
         const MbrEntry& next = mbr.value().entries[1];
         if (!is_extended(logical.type)) {
@@ -106,18 +106,17 @@ Result<Partition> find_fat16(BlockDevice& disk) {
     if (whole.ok()) return Partition{PartitionKind::kWholeDisk, 0, {0, sectors}};
 
     auto list = read_partitions(disk);
-    if (!list.ok() && list.error().code == ErrorCode::kDevice) return list.error();
+    if (!list.ok() && list.error().code() == ErrorCode::kDevice) return list.error();
     if (!list.ok() || list.value().items().empty()) {
         return Error::make(ErrorCode::kNotFound, "{}: no FAT16 and no partitions. As a file system: {}",
-                           disk.name(), whole.error().message.view());
+                           disk.name(), whole.error().message());
     }
     FixedString<100> last;
     for (const Partition& partition : list.value().items()) {
         TRY(disk.read(partition.range.first, boot));
         auto layout = read_layout(boot, partition.range.count);
         if (layout.ok()) return partition;
-        last =
-            FixedString<100>::formatted("partition {}: {}", partition.number, layout.error().message.view());
+        last = FixedString<100>::formatted("partition {}: {}", partition.number, layout.error().message());
     }
     return Error::make(ErrorCode::kNotFound,
                        "{}: none of its {} partitions is FAT16; make one with mkfs.fat -F 16. {}",

@@ -127,45 +127,44 @@ std::string_view double_digits(char (&buffer)[kMaxNumber], double value, size_t 
     return out.text();
 }
 
-void put_argument(Writer& out, const Field& field, const FormatArgument& argument) {
+void put_value(Writer& out, const Field& field, FormatKind kind, va_list& values) {
     char buffer[kMaxNumber];
     std::string_view body;
     bool negative = false, numeric = true, zeros = field.zeros;
-    const unsigned base = field.type == 'x' ? 16 : 10;
-    const bool as_character = field.type == 'c';
-    using Kind = FormatArgument::Kind;
-    switch (argument.kind) {
-        case Kind::kSigned:
-        case Kind::kUnsigned: {
-            if (as_character) {
-                buffer[0] = static_cast<char>(argument.as_unsigned);
-                body = {buffer, 1};
-                numeric = false;
-                break;
-            }
-            negative = argument.kind == Kind::kSigned && argument.as_signed < 0 && base == 10;
-            uint64_t bits = argument.as_unsigned;
+    if (field.type == 'c') kind = FormatKind::kChar;
+    switch (kind) {
+        case FormatKind::kNone:
+            body = "{?}";
+            numeric = false;
+            break;
+        case FormatKind::kSigned:
+        case FormatKind::kUnsigned:
+        case FormatKind::kPointer: {
+            const auto bits = va_arg(values, uint64_t);
+            const unsigned base = field.type == 'x' || kind == FormatKind::kPointer ? 16 : 10;
+            negative = kind == FormatKind::kSigned && static_cast<int64_t>(bits) < 0 && base == 10;
             body = unsigned_digits(buffer, negative ? 0 - bits : bits, base);
             break;
         }
-        case Kind::kPointer:
-            body = unsigned_digits(buffer, argument.as_unsigned, 16);
-            break;
-        case Kind::kBool:
-            body = argument.as_unsigned ? "true" : "false";
+        case FormatKind::kBool:
+            body = va_arg(values, uint64_t) != 0 ? "true" : "false";
             numeric = false;
             break;
-        case Kind::kChar:
-            buffer[0] = static_cast<char>(argument.as_unsigned);
+        case FormatKind::kChar:
+            buffer[0] = static_cast<char>(va_arg(values, uint64_t));
             body = {buffer, 1};
             numeric = false;
             break;
-        case Kind::kString:
-            body = argument.as_string;
+        case FormatKind::kString:
+            body = va_arg(values, std::string_view);
             numeric = false;
             break;
-        case Kind::kDouble: {
-            double value = argument.as_double;
+        case FormatKind::kCString:
+            body = va_arg(values, const char*);
+            numeric = false;
+            break;
+        case FormatKind::kDouble: {
+            const auto value = va_arg(values, double);
             negative = __builtin_signbit(value) && value == value;
             if (value != value || __builtin_isinf(value)) {
                 body = value != value ? "nan" : "inf";
@@ -189,30 +188,35 @@ void put_argument(Writer& out, const Field& field, const FormatArgument& argumen
 
 }  // namespace
 
-std::string_view format_arguments(std::span<char> out, std::string_view pattern,
-                                  std::span<const FormatArgument> arguments) {
+std::string_view format_list(std::span<char> out, const char* pattern, FormatKinds kinds, va_list values) {
     Writer writer(out);
-    size_t next = 0;
-    for (size_t i = 0; i < pattern.size(); ++i) {
-        char c = pattern[i];
-        bool doubled = i + 1 < pattern.size() && pattern[i + 1] == c;
-        if ((c == '{' || c == '}') && doubled) {
+    va_list rest;  // what is passed as va_list is a pointer here, and put_value() wants the list itself
+    va_copy(rest, values);
+    for (; *pattern != '\0'; ++pattern) {
+        const char c = *pattern;
+        if ((c == '{' || c == '}') && pattern[1] == c) {
             writer.put(c);
-            ++i;
+            ++pattern;
         } else if (c == '{') {
-            size_t end = pattern.find('}', i);
-            if (end == std::string_view::npos) end = pattern.size();
-            if (next < arguments.size()) {
-                put_argument(writer, parse_field(pattern.substr(i + 1, end - i - 1)), arguments[next++]);
-            } else {
-                writer.put("{?}");
-            }
-            i = end;
+            const char* const field = pattern + 1;
+            while (*pattern != '}' && pattern[1] != '\0') ++pattern;
+            const auto kind = static_cast<FormatKind>(kinds % (1u << kFormatKindBits));
+            put_value(writer, parse_field({field, pattern}), kind, rest);
+            kinds >>= kFormatKindBits;
         } else {
             writer.put(c);
         }
     }
+    va_end(rest);
     return writer.written();
+}
+
+size_t format_values(char* out, size_t room, const char* pattern, FormatKinds kinds, ...) {
+    va_list values;
+    va_start(values, kinds);
+    const size_t size = format_list({out, room}, pattern, kinds, values).size();
+    va_end(values);
+    return size;
 }
 
 }  // namespace bareflow

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdarg>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -15,55 +16,88 @@
 
 namespace bareflow {
 
-/// One value to be formatted, its type erased. Made by format(); never by hand.
-struct FormatArgument {
-    enum class Kind : uint8_t { kSigned, kUnsigned, kDouble, kString, kBool, kChar, kPointer };
-    Kind kind;
-    union {
-        int64_t as_signed;
-        uint64_t as_unsigned;
-        double as_double;
-        std::string_view as_string;
-    };
+// Arguments are passed as C passes `...`, in registers and with no code of their own, and beside them what they are: a text
+// costs its caller little more than its values. Only format.h makes such a call, so that both always agree.
 
-    template <typename T>
-    requires(std::integral<T> || std::is_enum_v<T>) constexpr FormatArgument(T value)
-        : kind(Kind::kUnsigned), as_unsigned(0) {
-        if constexpr (std::same_as<T, bool>) {
-            kind = Kind::kBool;
-            as_unsigned = value;
-        } else if constexpr (std::same_as<T, char>) {
-            kind = Kind::kChar;
-            as_unsigned = static_cast<unsigned char>(value);
-        } else if constexpr (std::is_enum_v<T>) {
-            as_unsigned = static_cast<uint64_t>(value);
-        } else if constexpr (std::signed_integral<T>) {
-            kind = Kind::kSigned;
-            as_signed = value;
-        } else {
-            as_unsigned = value;
-        }
-    }
-    constexpr FormatArgument(double value) : kind(Kind::kDouble), as_double(value) {}
-    constexpr FormatArgument(std::string_view value) : kind(Kind::kString), as_string(value) {}
-    constexpr FormatArgument(const char* value) : kind(Kind::kString), as_string(value) {}
-    FormatArgument(const void* value)
-        : kind(Kind::kPointer), as_unsigned(reinterpret_cast<uintptr_t>(value)) {}
+/// What the value of a field is; an integer has 64 bits. kNone stands behind the last one.
+enum class FormatKind : uint8_t {
+    kNone,
+    kSigned,
+    kUnsigned,
+    kDouble,
+    kString,
+    kCString,
+    kBool,
+    kChar,
+    kPointer
 };
+constexpr unsigned kFormatKindBits = 4;
+/// The FormatKinds of a text's values, the first one in the lowest bits.
+using FormatKinds = uint64_t;
+
+template <typename T>
+constexpr FormatKind format_kind() {
+    using Value = std::decay_t<T>;
+    if constexpr (std::same_as<Value, bool>) {
+        return FormatKind::kBool;
+    } else if constexpr (std::same_as<Value, char>) {
+        return FormatKind::kChar;
+    } else if constexpr (std::signed_integral<Value>) {
+        return FormatKind::kSigned;
+    } else if constexpr (std::integral<Value> || std::is_enum_v<Value>) {
+        return FormatKind::kUnsigned;
+    } else if constexpr (std::floating_point<Value>) {
+        return FormatKind::kDouble;
+    } else if constexpr (std::convertible_to<Value, const char*>) {
+        return FormatKind::kCString;
+    } else if constexpr (std::convertible_to<Value, std::string_view>) {
+        return FormatKind::kString;
+    } else {
+        static_assert(std::convertible_to<Value, const void*>);
+        return FormatKind::kPointer;
+    }
+}
+
+template <typename... Arguments>
+constexpr FormatKinds format_kinds() {
+    static_assert((sizeof...(Arguments) + 1) * kFormatKindBits < 64);
+    FormatKinds kinds = 0;
+    unsigned shift = 0;
+    ((kinds |= FormatKinds{static_cast<uint8_t>(format_kind<Arguments>())} << shift,
+      shift += kFormatKindBits),
+     ...);
+    return kinds;
+}
+
+/// A value as it is passed for its kind.
+template <typename T>
+auto format_value(const T& value) {
+    constexpr FormatKind kKind = format_kind<T>();
+    if constexpr (kKind == FormatKind::kSigned) {
+        return static_cast<int64_t>(value);
+    } else if constexpr (kKind == FormatKind::kDouble) {
+        return static_cast<double>(value);
+    } else if constexpr (kKind == FormatKind::kString) {
+        return static_cast<std::string_view>(value);
+    } else if constexpr (kKind == FormatKind::kCString) {
+        return static_cast<const char*>(value);
+    } else if constexpr (kKind == FormatKind::kPointer) {
+        return static_cast<const void*>(value);
+    } else {
+        return static_cast<uint64_t>(value);
+    }
+}
 
 /// Writes `pattern` with its fields replaced into `out`; returns the part of `out` that was written.
-std::string_view format_arguments(std::span<char> out, std::string_view pattern,
-                                  std::span<const FormatArgument> arguments);
+std::string_view format_list(std::span<char> out, const char* pattern, FormatKinds kinds, va_list values);
+/// The same; returns the bytes written.
+size_t format_values(char* out, size_t room, const char* pattern, FormatKinds kinds, ...);
 
-/// Type-safe front of format_arguments(). A field without an argument prints as `{?}`.
+/// Type-safe front of format_values(). A field without an argument prints as `{?}`.
 template <typename... Arguments>
-std::string_view format_to(std::span<char> out, std::string_view pattern, const Arguments&... arguments) {
-    if constexpr (sizeof...(arguments) == 0) {
-        return format_arguments(out, pattern, {});
-    } else {
-        const FormatArgument erased[] = {FormatArgument(arguments)...};
-        return format_arguments(out, pattern, erased);
-    }
+std::string_view format_to(std::span<char> out, const char* pattern, const Arguments&... arguments) {
+    return {out.data(), format_values(out.data(), out.size(), pattern, format_kinds<Arguments...>(),
+                                      format_value(arguments)...)};
 }
 
 /// How many bytes of `text`, which is UTF-8, fit into `room` without a character being cut in two.
@@ -84,15 +118,16 @@ class FixedString {
     constexpr FixedString(std::string_view text) { append(text); }
 
     template <typename... Arguments>
-    static FixedString formatted(std::string_view pattern, const Arguments&... arguments) {
+    static FixedString formatted(const char* pattern, const Arguments&... arguments) {
         FixedString result;
         result.append_format(pattern, arguments...);
         return result;
     }
 
     template <typename... Arguments>
-    void append_format(std::string_view pattern, const Arguments&... arguments) {
-        size_ += format_to(std::span<char>(data_ + size_, Capacity - size_), pattern, arguments...).size();
+    void append_format(const char* pattern, const Arguments&... arguments) {
+        size_ += format_values(data_ + size_, Capacity - size_, pattern, format_kinds<Arguments...>(),
+                               format_value(arguments)...);
     }
 
     /// Appends what fits and cuts the rest, between UTF-8 characters.

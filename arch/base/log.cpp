@@ -5,6 +5,8 @@
 namespace bareflow {
 namespace {
 
+using Number = FixedString<40>;
+
 bool needs_quotes(std::string_view value) {
     if (value.empty()) return true;
     for (char c : value) {
@@ -26,9 +28,11 @@ FixedString<4> escaped(char c) {
 
 }  // namespace
 
-LogRecord& LogRecord::field(std::string_view key, std::string_view value) {
+LogRecord::LogRecord(LogSink& sink, const char* event) : sink_(sink), line_(std::string_view(event)) {}
+
+LogRecord& LogRecord::field(const char* key, std::string_view value) {
     constexpr size_t kSmallest = 4;  // ' ', '=' and two quotes
-    if (key.size() + kSmallest > room()) {
+    if (std::string_view(key).size() + kSmallest > room()) {
         cut_ = true;
         return *this;
     }
@@ -53,12 +57,23 @@ LogRecord& LogRecord::field(std::string_view key, std::string_view value) {
     return *this;
 }
 
-void LogRecord::append_number(std::string_view key, std::string_view number) {
-    if (key.size() + number.size() + 2 > room()) {
+LogRecord& LogRecord::append_number(const char* key, std::string_view number) {
+    if (std::string_view(key).size() + number.size() + 2 > room()) {
         cut_ = true;
-        return;
+    } else {
+        line_.append_format(" {}={}", key, number);
     }
-    line_.append_format(" {}={}", key, number);
+    return *this;
+}
+
+LogRecord& LogRecord::number_field(const char* key, double value) {
+    return append_number(key, Number::formatted("{:.3}", value));
+}
+LogRecord& LogRecord::number_field(const char* key, int64_t value) {
+    return append_number(key, Number::formatted("{}", value));
+}
+LogRecord& LogRecord::number_field(const char* key, uint64_t value) {
+    return append_number(key, Number::formatted("{}", value));
 }
 
 LogRecord::~LogRecord() {

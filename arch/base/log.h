@@ -23,31 +23,35 @@ class LogSink {
 class LogRecord {
  public:
     /// `event` is one word.
-    LogRecord(LogSink& sink, std::string_view event) : sink_(sink), line_(event) {}
+    LogRecord(LogSink& sink, const char* event);
     LogRecord(const LogRecord&) = delete;
     LogRecord& operator=(const LogRecord&) = delete;
     ~LogRecord();
 
-    LogRecord& field(std::string_view key, std::string_view value);
-    LogRecord& field(std::string_view key, const char* value) { return field(key, std::string_view(value)); }
+    LogRecord& field(const char* key, std::string_view value);
+    LogRecord& field(const char* key, const char* value) { return field(key, std::string_view(value)); }
     /// A double prints with three decimals, an integer as it is, a bool as true or false.
     template <typename Value>
-    requires(!std::convertible_to<Value, std::string_view>) LogRecord& field(std::string_view key,
-                                                                             Value value) {
+    requires(!std::convertible_to<Value, std::string_view>) LogRecord& field(const char* key, Value value) {
         if constexpr (std::floating_point<Value>) {
-            append_number(key, Number::formatted("{:.3}", static_cast<double>(value)));
+            return number_field(key, static_cast<double>(value));
+        } else if constexpr (std::same_as<Value, bool>) {
+            return field(key, value ? "true" : "false");
+        } else if constexpr (std::signed_integral<Value>) {
+            return number_field(key, int64_t{value});
         } else {
-            append_number(key, Number::formatted("{}", value));
+            return number_field(key, static_cast<uint64_t>(value));
         }
-        return *this;
     }
 
  private:
     static constexpr size_t kMaxLine = 1000;
     static constexpr std::string_view kCut = " cut=true";
-    using Number = FixedString<40>;
 
-    void append_number(std::string_view key, std::string_view number);
+    LogRecord& number_field(const char* key, double value);
+    LogRecord& number_field(const char* key, int64_t value);
+    LogRecord& number_field(const char* key, uint64_t value);
+    LogRecord& append_number(const char* key, std::string_view number);
     /// Bytes that fields may still take: the mark and the newline always fit.
     size_t room() const { return kMaxLine - kCut.size() - 1 - line_.size(); }
 

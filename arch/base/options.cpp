@@ -277,7 +277,7 @@ Result<void> Options::set_defaults(std::string_view lines) {
             if (equals == std::string_view::npos)
                 return invalid("the model's defaults: \"{}\" is not name=value", line);
             if (Result<void> done = assign(name, trimmed(line.substr(equals + 1))); !done.ok())
-                return invalid("the model's defaults: {}", done.error().message.view());
+                return invalid("the model's defaults: {}", done.error().message());
         }
     }
     return {};
@@ -408,8 +408,8 @@ Result<void> Options::parse_config(std::string_view file) {
         }
         Result<void> done = set(trimmed(line.substr(0, equals)), trimmed(line.substr(equals + 1)));
         if (!done.ok()) {
-            return Error::make(done.error().code, "bareflow.cfg line {}: {}", number,
-                               done.error().message.view());
+            return Error::make(done.error().code(), "bareflow.cfg line {}: {}", number,
+                               done.error().message());
         }
     }
     return {};

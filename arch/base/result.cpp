@@ -7,32 +7,35 @@ namespace {
 
 struct Place {
     std::atomic<uint32_t> number;  ///< whose text stands here; 0: it is being written
-    FixedString<ErrorText::kMostBytes> text;
+    FixedString<Error::kMostBytes> text;
 };
-constinit Place places[ErrorText::kPlaces];
-constinit std::atomic<uint32_t> made;
+constinit Place places[Error::kPlaces];
+constinit std::atomic<uint32_t> made_errors;
 
 }  // namespace
 
-ErrorText ErrorText::formatted(std::string_view pattern, std::span<const FormatArgument> arguments) {
-    ErrorText made_now;
+Error Error::made(FormatKinds code_and_kinds, const char* pattern, ...) {
+    Error error(0);
     do {
-        made_now.number_ = made.fetch_add(1, std::memory_order_relaxed) + 1;
-    } while (made_now.number_ == 0);  // once in four thousand million
-    Place& place = places[made_now.number_ % kPlaces];
+        error.bits_ = (made_errors.fetch_add(1, std::memory_order_relaxed) + 1) << kCodeBits;
+    } while (error.bits_ == 0);  // once in some hundred million
+    error.bits_ |= code_and_kinds % (1u << kCodeBits);
+    Place& place = places[error.number() % kPlaces];
     // An argument may be the text of an older error, even of the one that stood here.
     char text[kMostBytes];
-    const std::string_view written = format_arguments(text, pattern, arguments);
+    va_list values;
+    va_start(values, pattern);
+    const std::string_view written = format_list(text, pattern, code_and_kinds >> kFormatKindBits, values);
+    va_end(values);
     place.number.store(0, std::memory_order_relaxed);
     place.text = written;
-    place.number.store(made_now.number_, std::memory_order_release);
-    return made_now;
+    place.number.store(error.number(), std::memory_order_release);
+    return error;
 }
 
-std::string_view ErrorText::view() const {
-    if (number_ == 0) return {};
-    const Place& place = places[number_ % kPlaces];
-    if (place.number.load(std::memory_order_acquire) != number_)
+std::string_view Error::message() const {
+    const Place& place = places[number() % kPlaces];
+    if (place.number.load(std::memory_order_acquire) != number())
         return "an error of which nothing more is known: too many others came after it";
     return place.text;
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <new>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "arch/base/format.h"
@@ -21,109 +22,107 @@ enum class ErrorCode : uint8_t {
     kDevice,       ///< a device failed or timed out
 };
 
-/// What an error says. The text stands in one of kPlaces places, which errors take in turns: so an Error is as small as a
-/// number, and is passed on in a register. Errors are told soon; what stays silent while kPlaces later ones are made is lost,
-/// and says that it is.
-class ErrorText {
+/// An error: a code, and a message that says what, where and what to do about it. It is as small as a number, and is passed on
+/// in a register: its message stands in one of kPlaces places, which errors take in turns. Errors are told soon; what stays silent
+/// while kPlaces later ones are made is lost, and says that it is.
+class Error {
  public:
     static constexpr uint32_t kPlaces = 128;
     static constexpr size_t kMostBytes = 232;
 
-    ErrorText() = default;
-    static ErrorText formatted(std::string_view pattern, std::span<const FormatArgument> arguments);
+    template <typename... Arguments>
+    static Error make(ErrorCode code, const char* pattern, const Arguments&... arguments) {
+        return made(static_cast<uint8_t>(code) | format_kinds<Arguments...>() << kFormatKindBits, pattern,
+                    format_value(arguments)...);
+    }
 
-    std::string_view view() const;
-    operator std::string_view() const { return view(); }
+    ErrorCode code() const { return static_cast<ErrorCode>(bits_ % (1u << kCodeBits)); }
+    /// Good until kPlaces more errors are made.
+    std::string_view message() const;
 
  private:
-    uint32_t number_ = 0;  ///< of all that were made; 0: none, and no text
-};
+    template <typename T>
+    friend class Result;
+    static constexpr unsigned kCodeBits = 4;
 
-/// An error: a code, and a message that says what, where and what to do about it.
-struct Error {
-    ErrorCode code = ErrorCode::kInvalid;
-    ErrorText message;
+    constexpr explicit Error(uint32_t bits) : bits_(bits) {}
+    /// The code stands where the kind of a first value would.
+    static Error made(FormatKinds code_and_kinds, const char* pattern, ...);
 
-    template <typename... Arguments>
-    static Error make(ErrorCode code, std::string_view pattern, const Arguments&... arguments) {
-        if constexpr (sizeof...(arguments) == 0) {
-            return {code, ErrorText::formatted(pattern, {})};
-        } else {
-            const FormatArgument erased[] = {FormatArgument(arguments)...};
-            return {code, ErrorText::formatted(pattern, erased)};
-        }
-    }
+    uint32_t number() const { return bits_ >> kCodeBits; }  ///< of all errors that were made; never 0
+
+    uint32_t bits_;  ///< the number and the code; 0 in a Result that has none
 };
+static_assert(kFormatKindBits == 4);
 
 template <typename... Arguments>
-Error invalid(std::string_view pattern, const Arguments&... arguments) {
+Error invalid(const char* pattern, const Arguments&... arguments) {
     return Error::make(ErrorCode::kInvalid, pattern, arguments...);
 }
 template <typename... Arguments>
-Error out_of_memory(std::string_view pattern, const Arguments&... arguments) {
+Error out_of_memory(const char* pattern, const Arguments&... arguments) {
     return Error::make(ErrorCode::kOutOfMemory, pattern, arguments...);
 }
 
-/// A value of type T, or the Error that stands in its place. Asking for the wrong one is a programmer's error.
+/// A value of type T, or the Error that stands in its place. Asking for the wrong one is a programmer's error. It is as trivial
+/// as its value is, so that a small one comes back in registers.
 template <typename T>
 class [[nodiscard]] Result {
  public:
-    Result(T value) : ok_(true) { new (&value_) T(std::move(value)); }
-    Result(Error error) : ok_(false) { new (&error_) Error(error); }
-    Result(Result&& other) : ok_(other.ok_) {
-        if (ok_) {
-            new (&value_) T(std::move(other.value_));
-        } else {
-            new (&error_) Error(other.error_);
-        }
+    Result(T value) : error_(0) { new (&value_) T(std::move(value)); }
+    Result(Error error) : error_(error) {}
+    Result(Result&& other) requires std::is_trivially_move_constructible_v<T>
+    = default;
+    Result(Result&& other) : error_(other.error_) {
+        if (ok()) new (&value_) T(std::move(other.value_));
     }
     Result& operator=(Result&&) = delete;
+    ~Result() requires std::is_trivially_destructible_v<T>
+    = default;
     ~Result() {
-        if (ok_) value_.~T();
+        if (ok()) value_.~T();
     }
 
-    bool ok() const { return ok_; }
-    explicit operator bool() const { return ok_; }
+    bool ok() const { return error_.bits_ == 0; }
+    explicit operator bool() const { return ok(); }
     T& value() {
-        ASSERT(ok_);
+        ASSERT(ok());
         return value_;
     }
     const T& value() const {
-        ASSERT(ok_);
+        ASSERT(ok());
         return value_;
     }
     T take() {
-        ASSERT(ok_);
+        ASSERT(ok());
         return std::move(value_);
     }
     const Error& error() const {
-        ASSERT(!ok_);
+        ASSERT(!ok());
         return error_;
     }
 
  private:
-    bool ok_;
     union {
         T value_;
-        Error error_;
     };
+    Error error_;
 };
 
 template <>
 class [[nodiscard]] Result<void> {
  public:
-    Result() = default;
-    Result(Error error) : ok_(false), error_(error) {}
-    bool ok() const { return ok_; }
-    explicit operator bool() const { return ok_; }
-    void take() const { ASSERT(ok_); }
+    Result() : error_(0) {}
+    Result(Error error) : error_(error) {}
+    bool ok() const { return error_.bits_ == 0; }
+    explicit operator bool() const { return ok(); }
+    void take() const { ASSERT(ok()); }
     const Error& error() const {
-        ASSERT(!ok_);
+        ASSERT(!ok());
         return error_;
     }
 
  private:
-    bool ok_ = true;
     Error error_;
 };
 

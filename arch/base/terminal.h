@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "arch/base/format.h"
+
 namespace bareflow {
 
 class Terminal {
@@ -13,6 +15,12 @@ class Terminal {
 
     /// Writes all of `text`; newlines as they are (a serial terminal adds the carriage return itself).
     virtual void write(std::string_view text) = 0;
+    /// The same, formatted; at most kMostPrinted bytes.
+    template <typename... Arguments>
+    void print(const char* pattern, const Arguments&... arguments) {
+        print_values(pattern, format_kinds<Arguments...>(), format_value(arguments)...);
+    }
+    static constexpr size_t kMostPrinted = 400;
     /// Waits for a byte, sleeping meanwhile; kNone at the end of input.
     virtual int read() = 0;
     /// Keys are wanted from now on, one by one: poll() sees them even before the first read().
@@ -27,6 +35,9 @@ class Terminal {
 
  protected:
     ~Terminal() = default;
+
+ private:
+    void print_values(const char* pattern, FormatKinds kinds, ...);
 };
 
 /// Monotonic time since an arbitrary start, in nanoseconds.

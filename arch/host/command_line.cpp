@@ -72,7 +72,7 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
     const auto set = [&](std::string_view name, const std::string& value) {
         const Result<void> done = command_line.options.set(name, value);
         if (done.ok()) return true;
-        const std::string_view message = done.error().message;
+        const std::string_view message = done.error().message();
         std::fprintf(stderr, "bareflow: %.*s\n", static_cast<int>(message.size()), message.data());
         return false;
     };

@@ -68,7 +68,7 @@ Result<void> FolderFiles::read_file(std::string_view name, uint64_t offset, std:
 Result<void> FolderFiles::replace_file(std::string_view name, std::span<const ByteSpan> parts) {
     const std::string whole = path(name), fresh = whole + ".new";
     const Result<uint64_t> old = file_size(name);
-    if (!old.ok() && old.error().code != ErrorCode::kNotFound) return old.error();
+    if (!old.ok() && old.error().code() != ErrorCode::kNotFound) return old.error();
     if (old.ok() && old.value() != 0) {
         uint8_t first[kKindBytes] = {};
         if (old.value() >= kKindBytes) TRY(read_file(name, 0, first));

@@ -122,7 +122,7 @@ Result<void> run(const HostCommandLine& command_line, HostPlatform& platform) {
             if (!read) {
                 LogRecord(platform.log(), "model_refused")
                     .field("source", "disk")
-                    .field("reason", read.error().message.view());
+                    .field("reason", read.error().message());
             }
         }
         if (!on_disk.empty()) return work(command_line, platform, {"disk", BootDisk::kModel, on_disk});
@@ -160,7 +160,7 @@ int main(int argc, char** argv) {
     if (done.ok()) done = platform.check_output();
     if (done.ok()) return 0;
     // It may quote names out of somebody's file.
-    const std::string message = printable(std::string(done.error().message.view()));
+    const std::string message = printable(std::string(done.error().message()));
     std::fprintf(stderr, "bareflow: %s\n", message.c_str());
     return 1;
 }

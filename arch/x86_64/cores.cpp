@@ -122,8 +122,7 @@ void start_cores(std::span<const uint32_t> ids, unsigned wanted, uint64_t page, 
         }
         LogRecord(log, "core_failed")
             .field("apic_id", id)
-            .field("reason",
-                   stacks.ok() ? std::string_view("it did not come up") : stacks.error().message.view());
+            .field("reason", stacks.ok() ? std::string_view("it did not come up") : stacks.error().message());
         if (outcome == Outcome::kLost) return;
     }
 }

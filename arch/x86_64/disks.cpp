@@ -110,7 +110,7 @@ class Search {
     }
 
     void refuse(std::string_view name, const Error& why) {
-        LogRecord(log_, "disk_refused").field("name", name).field("reason", why.message);
+        LogRecord(log_, "disk_refused").field("name", name).field("reason", why.message());
     }
 
     struct Ahci {

@@ -49,7 +49,7 @@ void initialise_screen(const BootFramebuffer& left, Allocator& allocator, Clock&
     const uint64_t began = clock.now_ns();
     const Result<void> started = start_screen(left, allocator);
     if (!started) {
-        LogRecord(log, "screen_refused").field("reason", started.error().message.view());
+        LogRecord(log, "screen_refused").field("reason", started.error().message());
         return;
     }
     if (!text_screen.started()) return;

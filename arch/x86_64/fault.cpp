@@ -98,9 +98,16 @@ void print_text(std::string_view text) {
     if (reports < kMaxReports) screen().write(text);
 }
 
+void print_values(const char* pattern, FormatKinds kinds, ...) {
+    char text[400];
+    va_list values;
+    va_start(values, kinds);
+    print_text(format_list(text, pattern, kinds, values));
+    va_end(values);
+}
 template <typename... Arguments>
-void print(std::string_view pattern, const Arguments&... arguments) {
-    print_text(FixedString<400>::formatted(pattern, arguments...));
+void print(const char* pattern, const Arguments&... arguments) {
+    print_values(pattern, format_kinds<Arguments...>(), format_value(arguments)...);
 }
 
 void print_location(std::string_view label, uint64_t address) {

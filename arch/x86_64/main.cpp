@@ -95,7 +95,7 @@ class Kernel final : public Platform {
     }
     void report_native(bool good) override {
         if (Result<void> reported = disk_.report_native(good); !reported)
-            LogRecord(serial_log, "volume_error").field("reason", reported.error().message.view());
+            LogRecord(serial_log, "volume_error").field("reason", reported.error().message());
     }
     Stage stage() const override { return image_stage(); }
     ByteSpan native_segment() const override {
@@ -111,11 +111,11 @@ class Kernel final : public Platform {
 /// Says why the machine stops, where somebody will see it: on the log, and on the console unless a launcher reads it.
 [[noreturn]] void fail(const Error& error) {
     for (const std::string_view part :
-         {std::string_view("bareflow: "), error.message.view(), std::string_view("\r\n")}) {
+         {std::string_view("bareflow: "), error.message(), std::string_view("\r\n")}) {
         screen().write(part);
         if (!fw_cfg_present()) console_port().write(part);
     }
-    exit_machine(ExitStatus::kFailure, error.message);
+    exit_machine(ExitStatus::kFailure, error.message());
 }
 
 template <typename T>
@@ -137,7 +137,7 @@ Result<void> read_disk_options(BootDisk& disk) {
         // A disk that fails is no reason to stop; a wrong option is.
         LogRecord(serial_log, "volume_error")
             .field("file", BootDisk::kConfig)
-            .field("reason", read.error().message.view());
+            .field("reason", read.error().message());
         return {};
     }
     return options.parse_config({reinterpret_cast<const char*>(config), file->size});
@@ -173,7 +173,7 @@ void stay_at_stage(BootDisk& disk) {
     const Result<bool> stays = disk.stay_at(options.stage);
     LogRecord record(serial_log, "stage_stays");
     record.field("at", options.stage).field("done", stays.ok() && stays.value());
-    if (!stays.ok()) record.field("reason", stays.error().message.view());
+    if (!stays.ok()) record.field("reason", stays.error().message());
 }
 
 void log_machine(Kernel& kernel, const BootInformation& boot) {
@@ -275,7 +275,7 @@ bool may_come_from(std::string_view source) { return options.weights.empty() || 
 void add(Candidates& found, std::string_view source, std::string_view name, Result<ByteSpan> model,
          std::string_view absent) {
     if (!model) {
-        refuse(source, model.error().message);
+        refuse(source, model.error().message());
     } else if (!model.value().empty()) {
         found.sources[found.count++] = {source, name, model.value()};
     } else if (options.weights == source) {
@@ -301,7 +301,7 @@ Candidates find_models(const BootInformation& boot, BootDisk& disk) {
             if (Result<AsyncFile*> streamed = disk.stream(*file); streamed.ok()) {
                 found.sources[found.count++] = {"stream", name, {}, streamed.value(), ring_bytes()};
             } else {
-                refuse("stream", streamed.error().message);
+                refuse("stream", streamed.error().message());
             }
         } else {
             add(found, "disk", name, read_disk_model(disk, name, file),

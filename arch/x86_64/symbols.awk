@@ -1,14 +1,19 @@
 # Reads `nm -nC --defined-only KERNEL`, writes the symbol table of arch/x86_64/symbols.cpp as assembly.
-# Names are cut at their parameter list: a report wants to say where, not to be parsed.
+# Of a name neither parameters nor the types before it are kept: a report wants to say where, not to be parsed.
 function shortened(name) {
     gsub(/\(anonymous namespace\)::/, "", name)
-    sub(/^bareflow::/, "", name)
-    sub(/ \[clone .*$/, "", name)
     sub(/\(.*$/, "", name)
+    if (name !~ /operator/) {
+        while (gsub(/<[^<>]*>/, "", name)) continue
+        sub(/^.* /, "", name)
+        sub(/<.*$/, "", name)
+    }
+    gsub(/bareflow::/, "", name)
     gsub(/["\\]/, "", name)
     return substr(name, 1, 80)
 }
-$3 == "__text_start" { text = $1 }
+BEGIN { count = 0 }
+$3 == "__image_start" { start = $1 }
 $2 ~ /^[tTwW]$/ {
     address = $1
     name = $0
@@ -20,9 +25,9 @@ $2 ~ /^[tTwW]$/ {
     names[count++] = shortened(name)
 }
 END {
-    print "    .section .symbols, \"a\"\n    .long " count + 0 ", names_end - names"
-    for (i = 0; i < count; i++) print "    .long 0x" addresses[i] " - 0x" text ", name" i " - names"
-    print "names:"
-    for (i = 0; i < count; i++) print "name" i ": .asciz \"" names[i] "\""
-    print "names_end:"
+    print "    .section .symbols, \"a\""
+    for (i = 0; i < count; i++) {
+        print "    .uleb128 0x" addresses[i] " - 0x" (i ? addresses[i - 1] : start)
+        print "    .asciz \"" names[i] "\""
+    }
 }

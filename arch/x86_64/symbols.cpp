@@ -1,40 +1,27 @@
 #include "arch/x86_64/symbols.h"
 
-#include <algorithm>
-#include <span>
-
 #include "arch/x86_64/image.h"
 
 namespace bareflow {
-namespace {
 
-/// As symbols.awk writes it: a count, that many entries sorted by address, then NUL-terminated names.
-struct Entry {
-    uint32_t offset;  ///< of the function from __text_start
-    uint32_t name;    ///< offset of its name among the names
-};
-struct Header {
-    uint32_t count;
-    uint32_t names_size;
-};
-
-}  // namespace
-
+// As symbols.awk writes it, by address: how far each function is from the one before (ULEB128; the first one from
+// __image_start), and its name with a NUL.
 Symbol find_symbol(uint64_t address) {
-    const uint8_t* table = __symbols_start;
-    const size_t size = static_cast<size_t>(__symbols_end - __symbols_start);
-    const uint64_t text = address_of(__text_start);
-    if (size < sizeof(Header) || address < text || address >= address_of(__text_end)) return {"?", address};
-    Header header;
-    __builtin_memcpy(&header, table, sizeof header);
-    const std::span entries(reinterpret_cast<const Entry*>(table + sizeof header), header.count);
-    const char* names = reinterpret_cast<const char*>(entries.data() + entries.size());
-    const uint32_t offset = static_cast<uint32_t>(address - text);
-    auto after = std::upper_bound(entries.begin(), entries.end(), offset,
-                                  [](uint32_t value, const Entry& entry) { return value < entry.offset; });
-    if (after == entries.begin()) return {"?", address};
-    const Entry& entry = *(after - 1);
-    return {std::string_view(names + entry.name), offset - entry.offset};
+    const uint8_t* next = __symbols_start;
+    Symbol found{"?", address};
+    if (address < address_of(__text_start) || address >= address_of(__text_end)) return found;
+    uint64_t start = address_of(__image_start);
+    while (next < __symbols_end) {
+        for (unsigned shift = 0;; shift += 7) {
+            start += uint64_t{*next & 0x7Fu} << shift;
+            if ((*next++ & 0x80) == 0) break;
+        }
+        if (start > address) break;
+        const std::string_view name = reinterpret_cast<const char*>(next);
+        found = {name, address - start};
+        next += name.size() + 1;
+    }
+    return found;
 }
 
 }  // namespace bareflow

@@ -8,7 +8,7 @@ namespace bareflow {
 namespace {
 
 template <typename... Arguments>
-void print(std::ostream& out, std::string_view pattern, const Arguments&... arguments) {
+void print(std::ostream& out, const char* pattern, const Arguments&... arguments) {
     out << FixedString<300>::formatted(pattern, arguments...).view();
 }
 

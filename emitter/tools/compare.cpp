@@ -54,7 +54,7 @@ bool compare_assemblers(const RoutineKey& key, const Plan& plan, std::ostream& o
         if (routine.ok()) {
             made.push_back({maker->name(), routine.value().code, {}});
         } else {
-            made.push_back({maker->name(), {}, std::string(routine.error().message.view())});
+            made.push_back({maker->name(), {}, std::string(routine.error().message())});
         }
     }
     return print_comparison(made, out);

@@ -66,7 +66,7 @@ Result<EmittedRoutine> emit(const RoutineKey& key, const Plan& plan, RoutineMake
         const auto began = std::chrono::steady_clock::now();
         Result<size_t> made = maker.make(key, routine.plan, room);
         const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - began;
-        if (!made) return invalid("{}: {}", routine.name(), made.error().message.view());
+        if (!made) return invalid("{}: {}", routine.name(), made.error().message());
         size = made.value();
         routine.microseconds = i == 0 ? took.count() : std::min(routine.microseconds, took.count());
     }

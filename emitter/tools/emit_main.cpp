@@ -64,7 +64,7 @@ struct UsageError : std::runtime_error {
 };
 template <typename T>
 T value_or_usage(Result<T> result) {
-    if (!result.ok()) throw UsageError(std::string(result.error().message.view()));
+    if (!result.ok()) throw UsageError(std::string(result.error().message()));
     return result.take();
 }
 struct Failure : std::runtime_error {
@@ -72,7 +72,7 @@ struct Failure : std::runtime_error {
 };
 template <typename T>
 T value_or_failure(Result<T> result) {
-    if (!result.ok()) throw Failure(std::string(result.error().message.view()));
+    if (!result.ok()) throw Failure(std::string(result.error().message()));
     return result.take();
 }
 
@@ -187,9 +187,9 @@ void write_document(const std::string& bytes, const std::string& path) {
     ReplacementFile file = value_or_failure(ReplacementFile::create(path));
     FileWriter writer(file.fd(), path);
     const auto done = writer.write_at(0, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
-    if (!done.ok()) throw Failure(std::string(done.error().message.view()));
+    if (!done.ok()) throw Failure(std::string(done.error().message()));
     if (const auto committed = file.commit(); !committed.ok())
-        throw Failure(std::string(committed.error().message.view()));
+        throw Failure(std::string(committed.error().message()));
 }
 
 void print_table(const std::vector<EmittedRoutine>& routines, std::ostream& out) {
@@ -240,7 +240,7 @@ int emit_all(const Arguments& arguments) {
     } else if (arguments.run) {
         for (const EmittedRoutine& routine : routines) {
             const Result<void> done = run_routine(routine, std::cout);
-            if (!done.ok()) std::cerr << "bareflow-emit: " << done.error().message.view() << '\n';
+            if (!done.ok()) std::cerr << "bareflow-emit: " << done.error().message() << '\n';
             good = good && done.ok();
         }
     } else {

@@ -258,7 +258,7 @@ Result<void> run_routine(const EmittedRoutine& routine, std::ostream& out) {
     HostClock clock;
     ReferenceProbe probe(*reference, guard, allocator, clock);
     Result<ProbeTimes> checked = probe.check(key, code.routine(), operands.arguments());
-    if (!checked) return invalid("{}: {}", routine.name(), checked.error().message.view());
+    if (!checked) return invalid("{}: {}", routine.name(), checked.error().message());
     const Times times = time_calls(code.routine(), operands.arguments());
     constexpr double kNsPerUs = 1000;
     out << FixedString<300>::formatted(

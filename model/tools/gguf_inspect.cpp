@@ -17,7 +17,7 @@ constexpr uint64_t kShownElements = 8;  ///< of an array
 constexpr size_t kShownLines = 2000;    ///< of keys, of tensors
 
 template <typename... Arguments>
-void print(std::ostream& out, std::string_view pattern, const Arguments&... arguments) {
+void print(std::ostream& out, const char* pattern, const Arguments&... arguments) {
     out << FixedString<400>::formatted(pattern, arguments...).view();
 }
 

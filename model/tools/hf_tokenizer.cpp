@@ -190,7 +190,7 @@ Result<void> add_tokens(Vocabulary& vocabulary, const std::vector<AddedToken>& a
         const auto piece = piece_from_sentencepiece(token.text, 0, type);
         if (!piece.ok()) {
             return invalid("{}: added token {} {}", std::string_view(name), token.id,
-                           piece.error().message.view());
+                           piece.error().message());
         }
         if (token.id < vocabulary.pieces.size()) {
             const Vocabulary::Piece& there = vocabulary.pieces[token.id];
@@ -242,8 +242,7 @@ Result<HfTokenizer> parse_hf_tokenizer(const JsonValue& root) {
         const Pieces::Piece& piece = pieces.list[id];
         const auto made = piece_from_sentencepiece(piece.text, scores[id], piece.type);
         if (!made.ok())
-            return invalid("{}: piece {} {}", std::string_view(vocab.where()), id,
-                           made.error().message.view());
+            return invalid("{}: piece {} {}", std::string_view(vocab.where()), id, made.error().message());
         result.vocabulary.pieces.push_back(made.value());
     }
     TRY(add_tokens(result.vocabulary, added, root.where()));

@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kMostTensors = 400, kMostPieces = 12;  // that are shown
 
 template <typename... Arguments>
-void print(std::ostream& out, std::string_view pattern, const Arguments&... arguments) {
+void print(std::ostream& out, const char* pattern, const Arguments&... arguments) {
     out << FixedString<400>::formatted(pattern, arguments...).view();
 }
 

@@ -29,8 +29,8 @@ Result<MappedFile> import(const ImportRequest& request, const ModelCache& cache)
     Result<MappedFile> found = ModelCache::find(kept);
     if (found.ok()) return found;
     Result<MappedFile> added = cache.add(request, kept);
-    const bool disk_failed = !added.ok() && (added.error().code == ErrorCode::kDevice ||
-                                             added.error().code == ErrorCode::kNotFound);
+    const bool disk_failed = !added.ok() && (added.error().code() == ErrorCode::kDevice ||
+                                             added.error().code() == ErrorCode::kNotFound);
     return disk_failed ? import_into_memory(request) : std::move(added);
 }
 

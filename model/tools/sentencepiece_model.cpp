@@ -97,7 +97,7 @@ class ModelReader {
                            offset);
         const auto piece = piece_from_sentencepiece(text, score, static_cast<PieceType>(type));
         if (!piece.ok()) {
-            return invalid("{}: piece {} (offset {}) {}", name(), id, offset, piece.error().message.view());
+            return invalid("{}: piece {} (offset {}) {}", name(), id, offset, piece.error().message());
         }
         model_.vocabulary.pieces.push_back(piece.value());
         return {};

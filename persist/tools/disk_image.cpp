@@ -22,7 +22,7 @@ Result<DiskImage> DiskImage::open(const std::string& path) {
 Result<MappedFile> DiskImage::file(std::string_view name) {
     const std::string shown(name);
     const Result<FileInfo> info = volume_.info(name);
-    if (!info.ok()) return Error::make(info.error().code, "{}: {}", shown, info.error().message.view());
+    if (!info.ok()) return Error::make(info.error().code(), "{}: {}", shown, info.error().message());
     const Descriptor memory(memfd_create("bareflow", MFD_CLOEXEC));
     if (memory.get() < 0)
         return Error::make(ErrorCode::kOutOfMemory, "no memory for {}: {}", shown, strerror(errno));
@@ -46,7 +46,7 @@ Result<SnapshotFile> DiskImage::newest_snapshot() {
         Result<SnapshotFile> opened =
             slot.ok() ? SnapshotFile::of(slot.take(), name) : Result<SnapshotFile>(slot.error());
         if (!opened.ok()) {
-            why[i] = opened.error().message.view();
+            why[i] = opened.error().message();
         } else if (!newest || opened.value().header().generation > newest->header().generation) {
             newest.emplace(opened.take());
         }

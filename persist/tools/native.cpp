@@ -221,7 +221,7 @@ int run_native(int argc, const char* const* argv, const std::string& program, By
     }
     const Result<void> done = work(arguments, program, build, out);
     if (done.ok()) return kOk;
-    errors << "bareflow-native: " << done.error().message.view() << '\n';
+    errors << "bareflow-native: " << done.error().message() << '\n';
     return kFailed;
 }
 

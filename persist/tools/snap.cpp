@@ -17,7 +17,7 @@ using namespace snapshot;
 constexpr int kOk = 0, kFailed = 1, kUsage = 2;
 
 template <typename... Arguments>
-void print(std::ostream& out, std::string_view pattern, const Arguments&... arguments) {
+void print(std::ostream& out, const char* pattern, const Arguments&... arguments) {
     out << FixedString<400>::formatted(pattern, arguments...).view();
 }
 
@@ -261,7 +261,7 @@ int run_snap(int argc, const char* const* argv, std::ostream& out, std::ostream&
     }
     const Result<unsigned> found = work(app, arguments, out);
     if (found.ok()) return found.value() == 0 ? kOk : kFailed;
-    errors << "bareflow-snap: " << found.error().message.view() << '\n';
+    errors << "bareflow-snap: " << found.error().message() << '\n';
     return kFailed;
 }
 

@@ -22,7 +22,7 @@ namespace bareflow::bench {
 /// What is in it; exits with its error where it holds one.
 template <typename T>
 T must(Result<T> result) {
-    if (!result.ok()) give_up(std::string(result.error().message.view()));
+    if (!result.ok()) give_up(std::string(result.error().message()));
     return result.take();
 }
 

@@ -79,7 +79,7 @@ int main(int argc, char** argv) {
     }
     const auto done = bareflow::run({argv, static_cast<size_t>(argc)});
     if (done.ok()) return 0;
-    std::fprintf(stderr, "make-snapshot: %.*s\n", static_cast<int>(done.error().message.view().size()),
-                 done.error().message.view().data());
+    std::fprintf(stderr, "make-snapshot: %.*s\n", static_cast<int>(done.error().message().size()),
+                 done.error().message().data());
     return 1;
 }

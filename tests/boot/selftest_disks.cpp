@@ -14,7 +14,9 @@ Result<void> expect(bool condition, std::string_view disk, std::string_view what
     if (condition) return {};
     return invalid("self-test: {}: {} does not hold", disk, what);
 }
-bool failed_as(const Result<void>& result, ErrorCode code) { return !result && result.error().code == code; }
+bool failed_as(const Result<void>& result, ErrorCode code) {
+    return !result && result.error().code() == code;
+}
 
 // What test_disks.py expects in sector `sector` of disk `disk`: 64 words of their own each.
 constexpr size_t kWords = kSectorBytes / 8;
@@ -161,13 +163,13 @@ Result<void> test_io(Platform& platform) {
     return {};
 }
 
-void log_outcome(Platform& platform, std::string_view event, uint64_t sector, const Result<void>& outcome,
+void log_outcome(Platform& platform, const char* event, uint64_t sector, const Result<void>& outcome,
                  bool same) {
     LogRecord record(platform.log(), event);
     record.field("sector", sector).field("ok", outcome.ok()).field("same", same);
     if (!outcome)
-        record.field("device", outcome.error().code == ErrorCode::kDevice)
-            .field("error", outcome.error().message);
+        record.field("device", outcome.error().code() == ErrorCode::kDevice)
+            .field("error", outcome.error().message());
 }
 
 /// One sector after another of the first disk, each told of: which of them fail, the host decides.
@@ -240,8 +242,7 @@ Result<void> test_stall(Platform& platform) {
         LogRecord(platform.log(), "disk_stalled")
             .field("ms", static_cast<double>(platform.clock().now_ns() - begin) / 1e6)
             .field("ok", request.outcome.ok())
-            .field("error",
-                   request.outcome.ok() ? std::string_view() : request.outcome.error().message.view());
+            .field("error", request.outcome.ok() ? std::string_view() : request.outcome.error().message());
     }
     // The buffers are ours again: nobody writes there, for longer than the host would have let the disk wait.
     poison(memory.span());
@@ -254,7 +255,7 @@ Result<void> test_stall(Platform& platform) {
     LogRecord(platform.log(), "disk_after_stall")
         .field("untouched", untouched)
         .field("ok", later.ok())
-        .field("error", later.ok() ? std::string_view() : later.error().message.view());
+        .field("error", later.ok() ? std::string_view() : later.error().message());
     return {};
 }
 

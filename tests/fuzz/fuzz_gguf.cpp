@@ -41,9 +41,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     ImportRequest request;
     request.model = file.path;
     const Result<ImportSummary> imported = import_model(request, made.get());
-    require(inspected.ok() || !inspected.error().message.view().empty());
+    require(inspected.ok() || !inspected.error().message().empty());
     // What is imported can be shown, and import_model() has read it back.
     require(!imported.ok() || inspected.ok());
-    require(imported.ok() || !imported.error().message.view().empty());
+    require(imported.ok() || !imported.error().message().empty());
     return 0;
 }

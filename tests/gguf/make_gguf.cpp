@@ -29,7 +29,7 @@ struct Arguments {
 
 template <typename T>
 T must(Result<T> result) {
-    if (!result.ok()) throw std::runtime_error(std::string(result.error().message.view()));
+    if (!result.ok()) throw std::runtime_error(std::string(result.error().message()));
     if constexpr (!std::is_void_v<T>) return result.take();
 }
 

@@ -64,8 +64,17 @@ define headers_bytes stub_bytes __image_start __native_start __native_end __imag
 for_compiler <"$scratch/options" >"$scratch/assembler_options"
 assemble image.S image.o -DKERNEL_TEXT="\"$scratch/text\"" -DKERNEL_NATIVE="\"$scratch/native\"" -DSTUB="\"$scratch/stub\"" \
     -DMULTIBOOT_BYTES=$((symbol[header_end] - symbol[header])) "@$scratch/assembler_options"
-ld -m elf_x86_64 -nostdlib -static -z noexecstack -z max-page-size=$page --no-warn-rwx-segments "@$scratch/options" \
+ld -m elf_x86_64 -nostdlib -static -z noexecstack -z max-page-size=512 --no-warn-rwx-segments "@$scratch/options" \
     -T "$here/packed.ld" "$scratch/image.o" -o "$scratch/out"
 objcopy --strip-all "$scratch/out"
+# What loads a kernel reads its program headers only: the table of sections and their names, at the file's end, go.
+end=0
+while read -r kind offset _ _ bytes _; do
+    if [[ $kind == LOAD ]] && ((offset + bytes > end)); then end=$((offset + bytes)); fi
+done < <(readelf -lW "$scratch/out")
+truncate -s $end "$scratch/out"
+zero_bytes() { head -c "$2" /dev/zero | dd of="$scratch/out" bs=1 seek="$1" conv=notrunc status=none; }
+zero_bytes $((0x28)) 8 # e_shoff
+zero_bytes $((0x3A)) 6 # e_shentsize, e_shnum, e_shstrndx
 grub-file --is-x86-multiboot2 "$scratch/out"
 mv "$scratch/out" "$out"

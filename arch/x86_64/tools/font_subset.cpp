@@ -86,7 +86,7 @@ int main() {
     bareflow::PsfFont font;
     const auto loaded = font.load({reinterpret_cast<const uint8_t*>(input.data()), input.size()});
     if (!loaded) {
-        const std::string_view why = loaded.error().message;
+        const std::string_view why = loaded.error().message();
         std::fprintf(stderr, "font-subset: standard input: %.*s\n", static_cast<int>(why.size()), why.data());
         return 1;
     }

@@ -86,13 +86,13 @@ Vocabulary default_vocabulary() {
 }
 Vocabulary vocabulary_of(const std::string& model) {
     auto read = parse_sentencepiece_model(testing::as_bytes(model), "tokenizer.model");
-    EXPECT_TRUE(read.ok()) << (read.ok() ? "" : read.error().message.view());
+    EXPECT_TRUE(read.ok()) << (read.ok() ? "" : read.error().message());
     return std::move(read.value().vocabulary);
 }
 Vocabulary vocabulary_of_json(const std::string& json) {
     const JsonDocument document = JsonDocument::parse(json, "tokenizer.json").take();
     auto read = parse_hf_tokenizer(document.root());
-    EXPECT_TRUE(read.ok()) << (read.ok() ? "" : read.error().message.view());
+    EXPECT_TRUE(read.ok()) << (read.ok() ? "" : read.error().message());
     return std::move(read.value().vocabulary);
 }
 

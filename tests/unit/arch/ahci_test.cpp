@@ -256,7 +256,7 @@ struct Ahci : testing::Test {
         if (hardware.controller_resets == 0 && !controller.start().ok())
             throw std::runtime_error("controller");
         Result<AhciDisk*> opened = AhciDisk::open(port == 0 ? "ahci0" : "ahci1", controller, port, allocator);
-        if (!opened) throw std::runtime_error(std::string(opened.error().message.view()));
+        if (!opened) throw std::runtime_error(std::string(opened.error().message()));
         disks.push_back(opened.value());
         hardware.ports[port].codes.clear();
         hardware.ports[port].issued.clear();
@@ -268,7 +268,7 @@ struct Ahci : testing::Test {
         EXPECT_FALSE(opened.ok());
         EXPECT_EQ(hardware.ports[0].command & (1 << 0 | 1 << 4), 0u) << "the port is off";
         EXPECT_EQ(allocator.live, 0u) << "what is refused keeps no memory";
-        return opened.ok() ? "" : std::string(opened.error().message.view());
+        return opened.ok() ? "" : std::string(opened.error().message());
     }
     void finish(AhciDisk& disk, std::initializer_list<TestRequest*> requests) {
         for (TestRequest* request : requests) {
@@ -412,7 +412,7 @@ TEST_F(Ahci, AControllerOf32BitsReachesLowMemoryOnly) {
     ASSERT_TRUE(controller.start().ok());
     Result<AhciDisk*> opened = AhciDisk::open("ahci0", controller, 0, far);
     ASSERT_FALSE(opened.ok());
-    EXPECT_THAT(std::string(opened.error().message.view()), HasSubstr("below 4 GiB"));
+    EXPECT_THAT(std::string(opened.error().message()), HasSubstr("below 4 GiB"));
     EXPECT_TRUE(hardware.ports[0].codes.empty());
     munmap(high, kBytes);
 }

@@ -39,11 +39,11 @@ struct DiskDesk {
     }
     static std::string read(FileStore& files, std::string_view name) {
         const Result<uint64_t> size = files.file_size(name);
-        if (!size.ok()) return "<" + std::string(size.error().message.view()) + ">";
+        if (!size.ok()) return "<" + std::string(size.error().message()) + ">";
         std::string text(size.value(), '\0');
         const Result<void> done =
             files.read_file(name, 0, {reinterpret_cast<uint8_t*>(text.data()), text.size()});
-        return done.ok() ? text : "<" + std::string(done.error().message.view()) + ">";
+        return done.ok() ? text : "<" + std::string(done.error().message()) + ">";
     }
     TestAllocator allocator;
     SilentLog log;

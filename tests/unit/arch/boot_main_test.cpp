@@ -75,7 +75,7 @@ TEST(BootMain, WithoutAPersonTheFirstLineOfTheInputBeginsTheStory) {
     desk.platform.fake_terminal.input = std::string(5000, 'x');
     Result<void> done = desk.boot();
     ASSERT_FALSE(done.ok());
-    EXPECT_THAT(std::string(done.error().message.view()), HasSubstr("longer than 4096 bytes"));
+    EXPECT_THAT(std::string(done.error().message()), HasSubstr("longer than 4096 bytes"));
     EXPECT_EQ(desk.output(), "");
 }
 
@@ -162,11 +162,11 @@ TEST(BootMain, WithoutAnyUsableModelItFailsWithTheReason) {
     desk.images = {kBadImage};
     Result<void> done = desk.boot();
     ASSERT_FALSE(done.ok());
-    EXPECT_THAT(std::string(done.error().message.view()), StartsWith("model bad.wllm: "));
+    EXPECT_THAT(std::string(done.error().message()), StartsWith("model bad.wllm: "));
     EXPECT_THAT(desk.last("error"), HasSubstr("bad.wllm"));
     EXPECT_EQ(desk.output(), "");
     desk.images.clear();
-    EXPECT_THAT(std::string(desk.boot().error().message.view()), HasSubstr("-m"));
+    EXPECT_THAT(std::string(desk.boot().error().message()), HasSubstr("-m"));
 }
 
 TEST(BootMain, PicksTheNumericClass) {
@@ -176,7 +176,7 @@ TEST(BootMain, PicksTheNumericClass) {
     desk.options.numerics = NumericsChoice::kFma;  // which this CPU lacks
     Result<void> done = desk.boot();
     ASSERT_FALSE(done.ok());
-    EXPECT_EQ(done.error().code, ErrorCode::kUnsupported);
+    EXPECT_EQ(done.error().code(), ErrorCode::kUnsupported);
     if (!__builtin_cpu_supports("fma")) GTEST_SKIP() << "no FMA on this machine";
     desk.platform.features.fma = true;
     ASSERT_TRUE(desk.boot().ok());

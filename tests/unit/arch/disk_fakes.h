@@ -32,8 +32,8 @@ struct TestRequest : BlockRequest {
     std::vector<uint8_t> bytes;
 
     bool succeeded() const { return done && outcome.ok(); }
-    ErrorCode code() const { return outcome.error().code; }
-    std::string error() const { return outcome.ok() ? "" : std::string(outcome.error().message.view()); }
+    ErrorCode code() const { return outcome.error().code(); }
+    std::string error() const { return outcome.ok() ? "" : std::string(outcome.error().message()); }
 };
 
 }  // namespace bareflow

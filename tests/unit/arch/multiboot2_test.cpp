@@ -63,7 +63,7 @@ TEST(Multiboot2, FindsMemoryModulesCommandLineAndRootPointer) {
         .tag(14, "RSD PTR old.........")
         .tag(15, "RSD PTR new.........");
     const auto info = block.parse();
-    ASSERT_TRUE(info.ok()) << info.error().message.view();
+    ASSERT_TRUE(info.ok()) << info.error().message();
     EXPECT_EQ(info.value().command_line, "temp=0 n=5");
     ASSERT_EQ(info.value().usable_count, 2u);
     EXPECT_EQ(info.value().usable[1].start, 0x100000u);
@@ -107,7 +107,7 @@ TEST(Multiboot2, RefusesAnotherLoadersMagic) {
     block.memory(0, 0x100000, 1);
     const auto info = block.parse(0x2BADB002);
     ASSERT_FALSE(info.ok());
-    EXPECT_NE(info.error().message.view().find("0x2badb002"), std::string_view::npos);
+    EXPECT_NE(info.error().message().find("0x2badb002"), std::string_view::npos);
 }
 
 TEST(Multiboot2, RefusesABlockWithoutAMemoryMap) {

@@ -15,7 +15,7 @@ using testing::HasSubstr;
 /// The font, with its bytes in a block of exactly their size, so that the sanitizers see a step beyond it.
 struct Loaded {
     explicit Loaded(const std::string& file) : bytes(bytes_of(file)), result(font.load(bytes)) {}
-    std::string error() const { return result.ok() ? "" : std::string(result.error().message.view()); }
+    std::string error() const { return result.ok() ? "" : std::string(result.error().message()); }
 
     std::vector<uint8_t> bytes;
     PsfFont font;

@@ -67,7 +67,7 @@ struct NativeBoot {
     std::string run() {
         NativeService routines;
         Result<void> done = boot_with(routines, platform, options, {&image, 1});
-        EXPECT_TRUE(done.ok()) << done.error().message.view();
+        EXPECT_TRUE(done.ok()) << done.error().message();
         return platform.fake_terminal.output;
     }
     std::string last(const char* event) const { return platform.lines.last(event); }

@@ -69,7 +69,7 @@ struct Boot {
     /// Runs it; the story.
     std::string run() {
         Result<void> done = boot_main(platform, options, {&image, 1});
-        EXPECT_TRUE(done.ok()) << done.error().message.view();
+        EXPECT_TRUE(done.ok()) << done.error().message();
         EXPECT_EQ(platform.fake_allocator.live, 0u);
         return platform.fake_terminal.output;
     }

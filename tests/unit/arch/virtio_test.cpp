@@ -167,7 +167,7 @@ struct Virtio : testing::Test {
 
     VirtioBlock& up() {
         Result<VirtioBlock*> started = VirtioBlock::start_device("virtio0", device, clock, allocator);
-        if (!started) throw std::runtime_error(std::string(started.error().message.view()));
+        if (!started) throw std::runtime_error(std::string(started.error().message()));
         disk = started.value();
         return *disk;
     }
@@ -176,7 +176,7 @@ struct Virtio : testing::Test {
         EXPECT_FALSE(started.ok());
         EXPECT_EQ(allocator.live, 0u) << "what is refused keeps no memory";
         EXPECT_TRUE(device.dma_stopped);
-        return started.ok() ? "" : std::string(started.error().message.view());
+        return started.ok() ? "" : std::string(started.error().message());
     }
     ~Virtio() override {
         if (disk == nullptr) return;

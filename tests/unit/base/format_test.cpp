@@ -12,7 +12,7 @@ namespace bareflow {
 namespace {
 
 template <typename... Arguments>
-std::string formatted(std::string_view pattern, const Arguments&... arguments) {
+std::string formatted(const char* pattern, const Arguments&... arguments) {
     char buffer[400];
     return std::string(format_to(buffer, pattern, arguments...));
 }
@@ -29,6 +29,13 @@ TEST(Format, WritesEachTypeInItsPlainForm) {
               "char* view string");
     EXPECT_EQ(formatted("{}", Fruit::kApple), "3");
     EXPECT_EQ(formatted("{}", reinterpret_cast<const void*>(0xB8000)), "b8000");
+}
+
+TEST(Format, TakesMoreValuesThanThereAreRegisters) {
+    const std::string_view text = "text";
+    EXPECT_EQ(formatted("{} {} {:.1} {} {} {} {:.1} {} {} {:.1} {} {} {} {}", 1, text, 0.5, 'c', text, -2,
+                        1.5, "C", text, 2.5, true, uint64_t{1} << 63, text, int8_t{-3}),
+              "1 text 0.5 c text -2 1.5 C text 2.5 true 9223372036854775808 text -3");
 }
 
 TEST(Format, AgreesWithPrintfOnWidthsAndBases) {
@@ -61,7 +68,7 @@ TEST(Format, DoublesAgreeWithPrintf) {
             char expected[64];
             snprintf(expected, sizeof expected, "%.*f", precision, value);
             const std::string pattern = "{:." + std::to_string(precision) + "}";
-            ASSERT_EQ(formatted(pattern, value), expected) << std::hexfloat << value;
+            ASSERT_EQ(formatted(pattern.c_str(), value), expected) << std::hexfloat << value;
         }
     };
     for (double value : {0.0, -0.0, 0.5, 1.5, 2.5, -2.5, 0.15, 0.285, 1.005, 0.999999, 9.9999999999, 1e-9,

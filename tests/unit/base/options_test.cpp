@@ -11,7 +11,7 @@ namespace {
 using testing::HasSubstr;
 
 std::string message_of(const Result<void>& result) {
-    return result.ok() ? "" : std::string(result.error().message.view());
+    return result.ok() ? "" : std::string(result.error().message());
 }
 
 /// Options read from a command line, together with the bytes they look into.

@@ -49,7 +49,7 @@ TEST(KeyName, IsReadBackAsTheKeyThatItNames) {
     for_each_key([](const RoutineKey& key) {
         const FixedString<96> name = name_of(key);
         Result<RoutineKey> parsed = parse_key(name);
-        ASSERT_TRUE(parsed.ok()) << parsed.error().message.view();
+        ASSERT_TRUE(parsed.ok()) << parsed.error().message();
         EXPECT_EQ(parsed.value(), key) << name.view();
     });
 }
@@ -152,7 +152,7 @@ TEST(KeyName, ThatIsMalformedSaysWhatAndWhere) {
     for (const auto& c : cases) {
         Result<RoutineKey> parsed = parse_key(c.name);
         ASSERT_FALSE(parsed.ok()) << c.name;
-        EXPECT_THAT(std::string(parsed.error().message.view()), HasSubstr(c.what)) << c.name;
+        EXPECT_THAT(std::string(parsed.error().message()), HasSubstr(c.what)) << c.name;
     }
 }
 
@@ -183,7 +183,7 @@ TEST(PlanText, ThatIsMalformedSaysWhatAndWhere) {
     for (const auto& c : cases) {
         Result<Plan> parsed = parse_plan(c.text);
         ASSERT_FALSE(parsed.ok()) << c.text;
-        EXPECT_THAT(std::string(parsed.error().message.view()), HasSubstr(c.what)) << c.text;
+        EXPECT_THAT(std::string(parsed.error().message()), HasSubstr(c.what)) << c.text;
     }
 }
 

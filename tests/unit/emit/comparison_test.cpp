@@ -69,7 +69,7 @@ TEST(Emit, LargestPlansFit) {
           "rms_norm_1048575_muladd_sse2"}) {
         const Plan plan{.panels = 16, .rows = 64, .unroll = 64, .vector_bytes = 16, .prefetch = 65535};
         Result<EmittedRoutine> routine = emit(parse_key(name).take(), plan, tiny_maker());
-        EXPECT_TRUE(routine.ok()) << routine.error().message.view();
+        EXPECT_TRUE(routine.ok()) << routine.error().message();
     }
 }
 

@@ -137,7 +137,7 @@ TEST_F(CodeArenaTest, NeverThrowsOutWhatIsBeingWritten) {
     ASSERT_TRUE(room.ok());
     const auto refused = arena_->open(1);
     ASSERT_FALSE(refused.ok());
-    EXPECT_EQ(refused.error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kOutOfMemory);
     arena_->release(room.value().data());
     EXPECT_TRUE(arena_->open(1).ok());
 }

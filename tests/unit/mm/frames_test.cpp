@@ -16,7 +16,7 @@ using Ranges = std::vector<MemoryRange>;
 
 FrameAllocator make(FakeMemory& memory, const Ranges& usable, const Ranges& reserved = {}) {
     auto frames = FrameAllocator::make(usable, reserved, memory);
-    if (!frames.ok()) throw std::runtime_error(std::string(frames.error().message.view()));
+    if (!frames.ok()) throw std::runtime_error(std::string(frames.error().message()));
     return frames.take();
 }
 
@@ -51,7 +51,7 @@ TEST(Frames, NeverHandOutWhatIsReservedNorFrameZero) {
     EXPECT_EQ(frames.free_bytes(), 11 * kFrameSize);
     std::set<uint64_t> got;
     while (frames.free_bytes() > 0) got.insert(frames.allocate().take());
-    EXPECT_EQ(frames.allocate().error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(frames.allocate().error().code(), ErrorCode::kOutOfMemory);
     EXPECT_EQ(got, (std::set<uint64_t>{0x2000, 0x5000, 0x6000, 0x7000, 0x9000, 0xA000, 0xB000, 0xC000, 0xD000,
                                        0xE000, 0xF000}));
 }
@@ -68,24 +68,24 @@ TEST(Frames, ReachAcrossTheHoleBelowFourGigabytes) {
 
 TEST(Frames, SayWhyTheyCannotBeMade) {
     FakeMemory memory(kMiB);
-    EXPECT_EQ(FrameAllocator::make({}, {}, memory).error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(FrameAllocator::make({}, {}, memory).error().code(), ErrorCode::kOutOfMemory);
     // The bitmaps for 1 TiB do not fit into three frames.
     const Ranges usable = {{0x1000, 0x3000}, {1024 * kGiB, kFrameSize}};
-    EXPECT_EQ(FrameAllocator::make(usable, {}, memory).error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(FrameAllocator::make(usable, {}, memory).error().code(), ErrorCode::kOutOfMemory);
     const Ranges small = {{0x1000, 0x3000}};
-    EXPECT_EQ(FrameAllocator::make(small, small, memory).error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(FrameAllocator::make(small, small, memory).error().code(), ErrorCode::kOutOfMemory);
 }
 
 TEST(Frames, RefuseSenselessRequests) {
     FakeMemory memory(kMiB);
     FrameAllocator frames = make(memory, {{0x1000, 0x10000}});
     const uint64_t free = frames.free_bytes();
-    EXPECT_EQ(frames.allocate(0).error().code, ErrorCode::kInvalid);
-    EXPECT_EQ(frames.allocate(1, 0).error().code, ErrorCode::kInvalid);
-    EXPECT_EQ(frames.allocate(1, 0x800).error().code, ErrorCode::kInvalid);
-    EXPECT_EQ(frames.allocate(1, 0x3000).error().code, ErrorCode::kInvalid);
-    EXPECT_EQ(frames.allocate(SIZE_MAX).error().code, ErrorCode::kOutOfMemory);
-    EXPECT_EQ(frames.allocate(1, uint64_t{1} << 63).error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(frames.allocate(0).error().code(), ErrorCode::kInvalid);
+    EXPECT_EQ(frames.allocate(1, 0).error().code(), ErrorCode::kInvalid);
+    EXPECT_EQ(frames.allocate(1, 0x800).error().code(), ErrorCode::kInvalid);
+    EXPECT_EQ(frames.allocate(1, 0x3000).error().code(), ErrorCode::kInvalid);
+    EXPECT_EQ(frames.allocate(SIZE_MAX).error().code(), ErrorCode::kOutOfMemory);
+    EXPECT_EQ(frames.allocate(1, uint64_t{1} << 63).error().code(), ErrorCode::kOutOfMemory);
     EXPECT_EQ(frames.free_bytes(), free);
 }
 
@@ -94,7 +94,7 @@ TEST(Frames, ReserveLaterAllOrNothing) {
     FrameAllocator frames = make(memory, {{0x1000, 0x10000}});
     const uint64_t mine = frames.allocate().take();
     const uint64_t free = frames.free_bytes();
-    EXPECT_EQ(frames.reserve({mine - 1, 0x4000}).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(frames.reserve({mine - 1, 0x4000}).error().code(), ErrorCode::kInvalid);
     EXPECT_EQ(frames.free_bytes(), free);
     EXPECT_TRUE(frames.reserve({0xA001, 0x1000}).ok());  // touches two frames
     EXPECT_TRUE(frames.reserve({0xA000, 0x1000}).ok());  // again

@@ -189,10 +189,10 @@ TEST(PageTable, RefusesRangesThatMakeNoSense) {
         {k4K, 0 - k4K},
     };
     for (const Case& c : cases) {
-        EXPECT_EQ(machine.space.map(c.start, 0, c.size, kReadOnly).error().code, ErrorCode::kInvalid)
+        EXPECT_EQ(machine.space.map(c.start, 0, c.size, kReadOnly).error().code(), ErrorCode::kInvalid)
             << c.start;
-        EXPECT_EQ(machine.space.unmap(c.start, c.size).error().code, ErrorCode::kInvalid) << c.start;
-        EXPECT_EQ(machine.space.protect(c.start, c.size, kReadOnly).error().code, ErrorCode::kInvalid)
+        EXPECT_EQ(machine.space.unmap(c.start, c.size).error().code(), ErrorCode::kInvalid) << c.start;
+        EXPECT_EQ(machine.space.protect(c.start, c.size, kReadOnly).error().code(), ErrorCode::kInvalid)
             << c.start;
     }
     EXPECT_FALSE(machine.space.map(4 * k1G, 1, k4K, kReadOnly).ok());  // unaligned frame
@@ -235,7 +235,7 @@ void expect_all_or_nothing(uint64_t frames_needed, Change change) {
             return;
         }
         ASSERT_LT(left, frames_needed);
-        EXPECT_EQ(result.error().code, ErrorCode::kOutOfMemory);
+        EXPECT_EQ(result.error().code(), ErrorCode::kOutOfMemory);
         EXPECT_EQ(machine.runs(), before);
         EXPECT_EQ(machine.frames.free_bytes(), left * kFrameSize);
         EXPECT_TRUE(machine.mmu.flushes.empty());
@@ -267,7 +267,7 @@ TEST(PageTable, OutOfFramesAtAnyStepLeavesItAsItWas) {
     while (frames.allocate().ok()) {
     }
     SoftwareMmu mmu(memory, true);
-    EXPECT_EQ(AddressSpace::make(frames, memory, mmu, true, true).error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(AddressSpace::make(frames, memory, mmu, true, true).error().code(), ErrorCode::kOutOfMemory);
 }
 
 TEST(PageTable, FlushesEachOfAFewPagesAndAllForMany) {
@@ -420,10 +420,10 @@ void random_changes_against_a_shadow(bool nx, bool page_1g, uint64_t seed) {
             result = machine.space.protect(start, size, rights);
             if (result.ok()) shadow.protect(start, size, seen);
         }
-        ASSERT_TRUE(allowed || (!result.ok() && result.error().code == ErrorCode::kInvalid));
-        ASSERT_TRUE(!allowed || result.ok() || result.error().code == ErrorCode::kOutOfMemory);
+        ASSERT_TRUE(allowed || (!result.ok() && result.error().code() == ErrorCode::kInvalid));
+        ASSERT_TRUE(!allowed || result.ok() || result.error().code() == ErrorCode::kOutOfMemory);
         if (!result.ok()) {
-            (result.error().code == ErrorCode::kOutOfMemory ? exhausted : refused)++;
+            (result.error().code() == ErrorCode::kOutOfMemory ? exhausted : refused)++;
             ASSERT_EQ(machine.frames.free_bytes(), free_before);
             ASSERT_EQ(machine.runs(), runs);
         } else {

@@ -25,7 +25,7 @@ struct FileDesk : ConversationDesk {
     /// The error; empty if all went well.
     std::string load() {
         const Result<void> done = load_conversation(files, kName, *conversation, session, options, allocator);
-        return done.ok() ? "" : std::string(done.error().message.view());
+        return done.ok() ? "" : std::string(done.error().message());
     }
     std::vector<uint8_t>& bytes() { return files.files[kName]; }
     Header header() {

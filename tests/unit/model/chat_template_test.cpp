@@ -218,7 +218,7 @@ TEST(ChatTemplate, WritesNoFurtherThanItsBuffersAndCountsOn) {
     ASSERT_TRUE(writer.literal("hhhh").ok());
     const Result<void> too_long = writer.literal("h");
     ASSERT_FALSE(too_long.ok());
-    EXPECT_THAT(std::string(too_long.error().message.view()), ::testing::HasSubstr("longer than 4 bytes"));
+    EXPECT_THAT(std::string(too_long.error().message()), ::testing::HasSubstr("longer than 4 bytes"));
     EXPECT_EQ(writer.finish().take(), 7u);
     EXPECT_EQ(out[1], 77u);
 }

@@ -13,7 +13,7 @@ namespace bareflow::testing {
 
 template <typename T>
 std::string message_of(const Result<T>& result) {
-    return result.ok() ? "" : std::string(result.error().message.view());
+    return result.ok() ? "" : std::string(result.error().message());
 }
 
 struct TextCollector final : TextListener {
@@ -79,7 +79,7 @@ struct ConversationDesk : SessionDesk {
         return told(conversation->say_more(settings(n), out), out);
     }
     std::string told(const Result<RunStatistics>& result, const TextCollector& out) {
-        if (!result.ok()) return "<" + std::string(result.error().message.view()) + ">";
+        if (!result.ok()) return "<" + std::string(result.error().message()) + ">";
         run = result.value();
         return out.all;
     }

@@ -136,7 +136,7 @@ TEST(Conversation, APlainOneIsAStoryAtATime) {
     EXPECT_EQ(desk.conversation->turns(), 1u);
     const Result<void> set = desk.conversation->set_system("Be kind.");
     ASSERT_FALSE(set.ok());
-    EXPECT_THAT(std::string(set.error().message.view()), HasSubstr("--chat-template"));
+    EXPECT_THAT(std::string(set.error().message()), HasSubstr("--chat-template"));
 }
 
 TEST(Conversation, ClearForgetsAllButTheSystemPrompt) {
@@ -328,7 +328,7 @@ TEST(Conversation, RunsOutOfMemoryWithAnErrorAtEachAllocation) {
             EXPECT_EQ(allowed, 6u);
             break;
         }
-        EXPECT_EQ(made.error().code, ErrorCode::kOutOfMemory);
+        EXPECT_EQ(made.error().code(), ErrorCode::kOutOfMemory);
     }
 }
 

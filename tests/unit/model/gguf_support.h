@@ -68,7 +68,7 @@ class GgufTest : public ::testing::Test {
         request.layout = layout;
         const auto imported = import_model(request, made.get());
         if (imported.ok()) summary = imported.value();
-        return imported.ok() ? "" : std::string(imported.error().message.view());
+        return imported.ok() ? "" : std::string(imported.error().message());
     }
     std::string import(const Parts& parts) { return import(parts.bytes()); }
     Image output() { return Image(MappedFile::map(made.get(), "m.wllm").value().bytes()); }

@@ -92,7 +92,7 @@ class ImportedModel {
             .model = path, .tokenizer = tokenizer, .chat_template = {}, .types = {.all = type}};
         auto summary = import_model(request, fd);
         if (!summary.ok()) {
-            ADD_FAILURE() << summary.error().message.view();
+            ADD_FAILURE() << summary.error().message();
             close(fd);
             return {};
         }

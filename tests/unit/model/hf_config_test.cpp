@@ -29,18 +29,18 @@ std::string config_with(const std::map<std::string, std::string>& changes) {
 ModelConfig config_of(const std::map<std::string, std::string>& changes) {
     const JsonDocument json = document(config_with(changes));
     auto parsed = parse_hf_config(json.root());
-    EXPECT_TRUE(parsed.ok()) << (parsed.ok() ? "" : parsed.error().message.view());
+    EXPECT_TRUE(parsed.ok()) << (parsed.ok() ? "" : parsed.error().message());
     return parsed.ok() ? parsed.value().model : ModelConfig{};
 }
 std::string refusal(const std::map<std::string, std::string>& changes) {
     const JsonDocument json = document(config_with(changes));
     const auto parsed = parse_hf_config(json.root());
-    return parsed.ok() ? "" : std::string(parsed.error().message.view());
+    return parsed.ok() ? "" : std::string(parsed.error().message());
 }
 std::string sampling_of(const std::string& text) {
     const JsonDocument json = document(text);
     const auto parsed = parse_hf_generation(json.root());
-    return parsed.ok() ? parsed.value().sampling_defaults : std::string(parsed.error().message.view());
+    return parsed.ok() ? parsed.value().sampling_defaults : std::string(parsed.error().message());
 }
 
 TEST(HfConfig, HasTheDefaultsOfLlamaConfigForWhatIsLeftOut) {
@@ -163,7 +163,7 @@ TEST(HfConfig, ReadsTheTokenizerConfigInItsForms) {
     EXPECT_EQ(added.added[1].text, "b");
     EXPECT_FALSE(added.added[1].special);
     const JsonDocument wrong = document(R"({"added_tokens_decoder":{"x":{"content":"b"}}})");
-    EXPECT_THAT(std::string(parse_hf_tokenizer_config(wrong.root()).error().message.view()),
+    EXPECT_THAT(std::string(parse_hf_tokenizer_config(wrong.root()).error().message()),
                 HasSubstr("added_tokens_decoder.x: its key must be a token's id"));
 }
 

@@ -60,7 +60,7 @@ class HfImport : public ::testing::Test {
         request.model = folder / "";
         request.tokenizer = tokenizer;
         const auto summary = import_model(request, output / "m.wllm");
-        return summary.ok() ? "" : std::string(summary.error().message.view());
+        return summary.ok() ? "" : std::string(summary.error().message());
     }
     Image image() { return Image(read_file(output / "m.wllm")); }
 
@@ -163,7 +163,7 @@ TEST_F(HfImport, TheDefaultModelAsItWasTrainedIsTheSameByBothRoads) {
     Image expected = image_by_llama2c_road(output);
     const auto summary =
         import_model({.model = shared_model("hf"), .tokenizer = {}, .chat_template = {}}, output / "m.wllm");
-    ASSERT_TRUE(summary.ok()) << summary.error().message.view();
+    ASSERT_TRUE(summary.ok()) << summary.error().message();
     Image made = image();
     expect_same_model(made, expected);
 }
@@ -172,7 +172,7 @@ TEST_F(HfImport, AnotherProgramConvertsAFolderOnTheFly) {
     write_model(MadeUpModel(config_of_300()));
     EXPECT_FALSE(is_wllm(folder / "").value());
     const auto opened = open_model(folder / "", "", false);
-    ASSERT_TRUE(opened.ok()) << opened.error().message.view();
+    ASSERT_TRUE(opened.ok()) << opened.error().message();
     EXPECT_TRUE(load_weights(opened.value().bytes(), allocator).ok());
 }
 
@@ -319,7 +319,7 @@ TEST_F(HfImport, InspectPrintsWhatAFolderItsWeightsAndItsTokenizerHold) {
         std::ostringstream out;
         EXPECT_TRUE(is_hugging_face(path));
         const auto done = inspect_hugging_face(path, out);
-        return done.ok() ? out.str() : std::string(done.error().message.view());
+        return done.ok() ? out.str() : std::string(done.error().message());
     };
     for (const char* part :
          {"Hugging Face safetensors (BF16)", "2 layers, hidden 8", "4 heads of 4, 2 kv heads", "pieces: 285",

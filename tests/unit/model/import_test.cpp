@@ -136,7 +136,7 @@ class Import : public ::testing::Test {
     std::string import(ImportRequest request = {}) {
         if (request.model.empty()) request.model = folder / "m.bin";
         const auto summary = import_model(request, folder / "m.wllm");
-        return summary.ok() ? "" : std::string(summary.error().message.view());
+        return summary.ok() ? "" : std::string(summary.error().message());
     }
     std::string import_bytes(const Bytes& model) {
         folder.write("m.bin", model);
@@ -152,7 +152,7 @@ class Import : public ::testing::Test {
 template <typename Expected>
 void expect_weights(Image& image, const ModelConfig& config, Expected expected) {
     const auto loaded = load_weights(image.bytes(), allocator);
-    ASSERT_TRUE(loaded.ok()) << loaded.error().message.view();
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     EXPECT_EQ(loaded.value().config, config);
     for (uint32_t i = 0; i < image.tensor_count(); ++i) {
         const wllm::TensorEntry& entry = image.tensor(i);
@@ -387,7 +387,7 @@ TEST_F(Import, RefusesAnOutputThatIsNoFile) {
     const auto to = [&](const std::string& output) {
         const auto summary =
             import_model({.model = folder / "m.bin", .tokenizer = {}, .chat_template = {}}, output);
-        return summary.ok() ? std::string() : std::string(summary.error().message.view());
+        return summary.ok() ? std::string() : std::string(summary.error().message());
     };
     EXPECT_THAT(to("/dev/null"), HasSubstr("not a regular file"));
     EXPECT_THAT(to(folder / "no/such/folder.wllm"), HasSubstr("cannot be created"));
@@ -439,7 +439,7 @@ TEST_F(Import, SaysWhatAForeignFileIs) {
 TEST_F(Import, FindsTheTokenizerByNameElseTheOneThatFits) {
     const auto find = [&] {
         const auto found = find_llama2c_tokenizer(folder / "m.bin", 10);
-        return found.ok() ? base_name(found.value()) : std::string(found.error().message.view());
+        return found.ok() ? base_name(found.value()) : std::string(found.error().message());
     };
     folder.write("m.bin", Llama2cFile(llama2c_config()).v0());
     folder.write("other.bin", tokenizer_bin(10));
@@ -485,7 +485,7 @@ TEST_F(Import, RefusesDamagedTokenizersNamingThePieceAndItsOffset) {
     const auto refusal = [&](const Bytes& bytes) {
         const auto file = InputFile::open(folder.write("t.bin", bytes));
         const auto read = read_llama2c_tokenizer(file.value());
-        return read.ok() ? "" : std::string(read.error().message.view());
+        return read.ok() ? "" : std::string(read.error().message());
     };
     ASSERT_EQ(refusal(good), "");
     size_t pieces_whole = 0;  // cut at the end of a piece, only the count tells
@@ -561,7 +561,7 @@ TEST_F(Import, ReadsStories260KWithTheTokenizerThatFits) {
     SKIP_WITHOUT(shared_model("stories260K.bin"));
     const auto summary = import_model(
         {.model = shared_model("stories260K.bin"), .tokenizer = {}, .chat_template = {}}, folder / "s.wllm");
-    ASSERT_TRUE(summary.ok()) << summary.error().message.view();
+    ASSERT_TRUE(summary.ok()) << summary.error().message();
     EXPECT_EQ(summary.value().tokenizer, "tok512.bin");
     EXPECT_EQ(summary.value().pieces, 512u);
 }

@@ -21,7 +21,7 @@ StdAllocator allocator;
 /// "" if the image loads, else the message.
 std::string refusal(ByteSpan image) {
     const auto weights = load_weights(image, allocator);
-    return weights.ok() ? "" : std::string(weights.error().message.view());
+    return weights.ok() ? "" : std::string(weights.error().message());
 }
 
 float at(const TensorView& view, uint32_t n, uint32_t k) {
@@ -34,7 +34,7 @@ TEST(Loader, GivesViewsOfEachTensorWhereItLies) {
     const ModelConfig config = small_config(false);
     const Image image = small_image(ElementType::kF32, Layout::kPanels16, false);
     const auto loaded = load_weights(image.bytes(), allocator);
-    ASSERT_TRUE(loaded.ok()) << loaded.error().message.view();
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     const Weights& weights = loaded.value();
     EXPECT_EQ(weights.config, config);
     EXPECT_EQ(weights.chat_template, "zephyr");
@@ -99,7 +99,7 @@ TEST(Loader, SaysWhenItsTablesDoNotFitInMemory) {
     } empty;
     const auto loaded = load_weights(small_image().bytes(), empty);
     ASSERT_FALSE(loaded.ok());
-    EXPECT_EQ(loaded.error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(loaded.error().code(), ErrorCode::kOutOfMemory);
 }
 
 TEST(Loader, RefusesTheImageWithAnySingleByteChanged) {
@@ -367,7 +367,7 @@ TEST(Loader, SkipsSectionsOfLaterVersionsButChecksTheirBytes) {
     image.section(kProvenance).kind = SectionKind{1000};
     reseal(image);
     const auto loaded = load_weights(image.bytes(), allocator);
-    ASSERT_TRUE(loaded.ok()) << loaded.error().message.view();
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     EXPECT_EQ(loaded.value().provenance, "");
     image[image.section(kProvenance).offset] ^= 1;
     EXPECT_THAT(refusal(image.bytes()), HasSubstr("crc32c"));

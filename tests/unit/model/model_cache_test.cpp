@@ -17,9 +17,9 @@ class ModelCacheTest : public ::testing::Test {
     /// The hash of what opening the model gives.
     uint32_t open(const ModelCache& with) {
         const auto file = open_model(model, "", false, with);
-        EXPECT_TRUE(file.ok()) << file.error().message.view();
+        EXPECT_TRUE(file.ok()) << file.error().message();
         const auto weights = load_weights(file.value().bytes(), allocator);
-        EXPECT_TRUE(weights.ok()) << weights.error().message.view();
+        EXPECT_TRUE(weights.ok()) << weights.error().message();
         return weights.ok() ? weights.value().hash : 0;
     }
     std::vector<std::string> kept() const {
@@ -99,7 +99,7 @@ TEST_F(ModelCacheTest, LeavesNothingBehindWhenTheModelIsWrong) {
     folder.write("m.gguf", parts.bytes());
     const auto opened = open_model(model, "", false, cache);
     ASSERT_FALSE(opened.ok());
-    EXPECT_THAT(std::string(opened.error().message.view()), ::testing::HasSubstr("it is gpt2"));
+    EXPECT_THAT(std::string(opened.error().message()), ::testing::HasSubstr("it is gpt2"));
     EXPECT_TRUE(kept().empty());
 }
 

@@ -333,7 +333,7 @@ TEST(QuantisedFiles, StoreInF16WhatHasNoWholeGroupsAndSayHowFarTheyAreOff) {
                                      .types = types,
                                      .layout = Layout::kPanels16},
                                     writer);
-    ASSERT_TRUE(written.ok()) << written.error().message.view();
+    ASSERT_TRUE(written.ok()) << written.error().message();
     using enum wllm::TensorKind;
     for (const TensorReport& tensor : written.value()) {
         const bool key = tensor.name.kind == kKey;
@@ -363,7 +363,7 @@ TEST(QuantisedFiles, StoreInF16WhatHasNoWholeGroupsAndSayHowFarTheyAreOff) {
     Image image(mapped.value().bytes());
     StdAllocator allocator;
     const auto loaded = load_weights(image.bytes(), allocator);
-    ASSERT_TRUE(loaded.ok()) << loaded.error().message.view();
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     EXPECT_EQ(loaded.value().embedding.type, ElementType::kQ8_0);
     EXPECT_EQ(loaded.value().layers[0].key.type, ElementType::kQ4_0);
     EXPECT_EQ(loaded.value().layers[1].key.type, ElementType::kF32);
@@ -377,7 +377,7 @@ TEST(QuantisedFiles, LoadOnlyWhenTheirSizesFit) {
         damage(image.tensor(2));
         reseal(image);
         const auto loaded = load_weights(image.bytes(), allocator);
-        return loaded.ok() ? std::string() : std::string(loaded.error().message.view());
+        return loaded.ok() ? std::string() : std::string(loaded.error().message());
     };
     EXPECT_EQ(error_of([](wllm::TensorEntry&) {}), "");
     EXPECT_THAT(error_of([](wllm::TensorEntry& t) { t.type = ElementType::kQ4_0; }), HasSubstr("of q4_0 in"));
@@ -395,7 +395,7 @@ TEST(QuantisedFiles, RefuseTheLowestByte) {
     reseal(image);
     const auto loaded = load_weights(image.bytes(), allocator);
     ASSERT_FALSE(loaded.ok());
-    EXPECT_THAT(std::string(loaded.error().message.view()), HasSubstr("holds -128"));
+    EXPECT_THAT(std::string(loaded.error().message()), HasSubstr("holds -128"));
 }
 
 TEST(QuantisedFiles, FindTheLowestByteAtEachPlaceAndNoOther) {
@@ -418,7 +418,7 @@ TEST(QuantisedFiles, FindTheLowestByteAtEachPlaceAndNoOther) {
 TEST(QuantisedFiles, OverridesThatMakeNoSenseAreRefused) {
     const auto error_of = [](std::string_view text) {
         const auto parsed = parse_override(text);
-        return parsed.ok() ? std::string() : std::string(parsed.error().message.view());
+        return parsed.ok() ? std::string() : std::string(parsed.error().message());
     };
     EXPECT_EQ(error_of("lm-head=f16"), "");
     EXPECT_EQ(error_of("down.11=q8_0"), "");
@@ -457,7 +457,7 @@ TEST(QuantisedFiles, RefuseWeightsThatAreNotFiniteOrTooLarge) {
                                          .types = {.all = ElementType::kQ8_0, .overrides = {}},
                                          .layout = Layout::kPanels16},
                                         writer);
-        return written.ok() ? std::string() : std::string(written.error().message.view());
+        return written.ok() ? std::string() : std::string(written.error().message());
     };
     EXPECT_EQ(error_of(8e6f), "");
     EXPECT_THAT(error_of(9e6f), HasSubstr("up of layer 1, row 1, column"));

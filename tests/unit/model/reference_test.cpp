@@ -140,8 +140,8 @@ TEST(Reference, TheFmaClassIsRefusedOnACpuWithoutFma) {
     old_cpu.sse2 = true;
     auto refused = reference_operators(NumericClass::kFma, old_cpu);
     ASSERT_FALSE(refused.ok());
-    EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
-    EXPECT_NE(refused.error().message.view().find("--numerics muladd"), std::string_view::npos);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kUnsupported);
+    EXPECT_NE(refused.error().message().find("--numerics muladd"), std::string_view::npos);
     auto muladd = reference_operators(NumericClass::kMulAdd, old_cpu);
     ASSERT_TRUE(muladd.ok());
     EXPECT_EQ(muladd.value()->numeric_class(), NumericClass::kMulAdd);

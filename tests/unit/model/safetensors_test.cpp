@@ -26,7 +26,7 @@ class SafetensorsFiles : public ::testing::Test {
  protected:
     std::string refusal(const std::string& bytes) {
         const auto opened = Safetensors::open(folder.write("m.safetensors", as_bytes(bytes)));
-        return opened.ok() ? "" : std::string(opened.error().message.view());
+        return opened.ok() ? "" : std::string(opened.error().message());
     }
     std::string refusal_of_header(const std::string& header, size_t data_bytes = 16) {
         return refusal(file_of(header, data_bytes));
@@ -34,7 +34,7 @@ class SafetensorsFiles : public ::testing::Test {
     std::string refusal_of_index(const std::string& index) {
         const auto opened =
             Safetensors::open_index(folder.write("model.safetensors.index.json", as_bytes(index)));
-        return opened.ok() ? "" : std::string(opened.error().message.view());
+        return opened.ok() ? "" : std::string(opened.error().message());
     }
     std::vector<float> values_of(const Safetensors& file, const std::string& name, uint64_t first,
                                  size_t count) {

@@ -342,7 +342,7 @@ TEST_F(SamplerTest, RefusesAVocabularyThatItCannotServe) {
     allocator_.fail_at = allocator_.made + 2;
     auto refused = Sampler::make(1000, allocator_);
     ASSERT_FALSE(refused.ok());
-    EXPECT_EQ(refused.error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kOutOfMemory);
     EXPECT_EQ(allocator_.live, 0);
 }
 

@@ -41,7 +41,7 @@ struct Collector final : TextListener {
 
 RunStatistics generate(SessionDesk& desk, std::string_view prompt, uint32_t n, Collector& story) {
     Result<RunStatistics> run = desk.session.generate(prompt, n, greedy(), story);
-    EXPECT_TRUE(run.ok()) << run.error().message.view();
+    EXPECT_TRUE(run.ok()) << run.error().message();
     return run.take();
 }
 
@@ -172,8 +172,8 @@ TEST(Session, APromptThatFillsTheContextIsContinuedByOneTokenAndALongerOneIsRefu
     Collector too_long;
     Result<RunStatistics> run = desk.session.generate(prompt, 50, greedy(), too_long);
     ASSERT_FALSE(run.ok());
-    EXPECT_EQ(run.error().code, ErrorCode::kOutOfRange);
-    EXPECT_THAT(std::string(run.error().message.view()),
+    EXPECT_EQ(run.error().code(), ErrorCode::kOutOfRange);
+    EXPECT_THAT(std::string(run.error().message()),
                 HasSubstr("the prompt has 6 tokens, more than the context's 5"));
     EXPECT_TRUE(too_long.pieces.empty());
 
@@ -328,7 +328,7 @@ TEST(Session, AModelThatCannotBeOpenedLeavesRoomForAnother) {
     EXPECT_EQ(desk.allocator.live, 0u);
     Result<void> too_long = desk.open(1'000'000);
     ASSERT_FALSE(too_long.ok());
-    EXPECT_THAT(std::string(too_long.error().message.view()), HasSubstr("512"));
+    EXPECT_THAT(std::string(too_long.error().message()), HasSubstr("512"));
     EXPECT_EQ(desk.allocator.live, 0u);
     ASSERT_TRUE(desk.open().ok());
     ASSERT_TRUE(desk.open(32).ok());  // and again, over an open one
@@ -348,7 +348,7 @@ TEST(Session, RunsOutOfMemoryWithAnErrorAtEachAllocation) {
         desk.allocator.fail_after = allowed;
         Result<void> opened = desk.open();
         ASSERT_FALSE(opened.ok()) << allowed;
-        EXPECT_EQ(opened.error().code, ErrorCode::kOutOfMemory);
+        EXPECT_EQ(opened.error().code(), ErrorCode::kOutOfMemory);
         EXPECT_EQ(desk.allocator.live, 0u);
     }
 }

@@ -24,7 +24,7 @@ Bytes made(const std::string& shape, uint64_t seed, ElementType type) {
     request.types.all = type;
     const TemporaryFolder folder;
     const auto summary = import_model(request, folder / "made.wllm");
-    EXPECT_TRUE(summary.ok()) << summary.error().message.view();
+    EXPECT_TRUE(summary.ok()) << summary.error().message();
     return read_file(folder / "made.wllm");
 }
 
@@ -53,7 +53,7 @@ TEST(Synthetic, EveryTypeLoadsAndItsLogitsAreSpreadAsATrainedModelsAre) {
     for (const ElementType type : kElementTypes) {
         const Image image(made("stories260k", 1, type));
         const auto loaded = load_weights(image.bytes(), allocator);
-        ASSERT_TRUE(loaded.ok()) << loaded.error().message.view();
+        ASSERT_TRUE(loaded.ok()) << loaded.error().message();
         const Weights& weights = loaded.value();
         ASSERT_TRUE(Tokenizer::make(weights.tokenizer, allocator).ok());
         Transformer transformer =
@@ -85,7 +85,7 @@ TEST(Synthetic, AnUnknownShapeIsAnErrorThatNamesTheKnownOnes) {
     const auto unknown = shape_named("stories16m");
     ASSERT_FALSE(unknown.ok());
     for (const KnownShape& shape : known_shapes())
-        EXPECT_THAT(std::string(unknown.error().message.view()), HasSubstr(std::string(shape.name)));
+        EXPECT_THAT(std::string(unknown.error().message()), HasSubstr(std::string(shape.name)));
 }
 
 TEST(Synthetic, KnownShapesAreTheSizesOfTheModelsTheyAreNamedAfter) {

@@ -154,7 +154,7 @@ inline Image image_of(const ModelSource& model, const Vocabulary& vocabulary,
                                      .types = {.all = type},
                                      .layout = layout},
                                     writer);
-    EXPECT_TRUE(written.ok()) << written.error().message.view();
+    EXPECT_TRUE(written.ok()) << written.error().message();
     const auto mapped = MappedFile::map(fd.get(), "test.wllm");
     return Image(mapped.value().bytes());
 }

@@ -37,7 +37,7 @@ void expect_pieces(const Vocabulary& vocabulary, const Vocabulary& expected, boo
 
 std::string refusal_of_model(const std::string& bytes) {
     const auto read = parse_sentencepiece_model(testing::as_bytes(bytes), "t.model");
-    return read.ok() ? "" : std::string(read.error().message.view());
+    return read.ok() ? "" : std::string(read.error().message());
 }
 
 TEST(SentencePieceModel, HoldsTheVocabularyThatWasWritten) {
@@ -48,7 +48,7 @@ TEST(SentencePieceModel, HoldsTheVocabularyThatWasWritten) {
         vocabulary.add_dummy_prefix = prefix;
         const auto read =
             parse_sentencepiece_model(testing::as_bytes(testing::sentencepiece_model(vocabulary)), "t.model");
-        ASSERT_TRUE(read.ok()) << read.error().message.view();
+        ASSERT_TRUE(read.ok()) << read.error().message();
         expect_pieces(read.value().vocabulary, vocabulary, true);
         EXPECT_EQ(read.value().bos_id, 1);
         EXPECT_EQ(read.value().unk_id, 0u);
@@ -126,14 +126,14 @@ TEST(SentencePieceModel, IsRefusedCutShortAtAnyLength) {
 
 std::string refusal_of_json(const std::string& text) {
     const auto document = JsonDocument::parse(text, "tokenizer.json");
-    if (!document.ok()) return std::string(document.error().message.view());
+    if (!document.ok()) return std::string(document.error().message());
     const auto read = parse_hf_tokenizer(document.value().root());
-    return read.ok() ? "" : std::string(read.error().message.view());
+    return read.ok() ? "" : std::string(read.error().message());
 }
 Vocabulary vocabulary_of_json(const std::string& text) {
     const JsonDocument document = JsonDocument::parse(text, "tokenizer.json").take();
     auto read = parse_hf_tokenizer(document.root());
-    EXPECT_TRUE(read.ok()) << (read.ok() ? "" : read.error().message.view());
+    EXPECT_TRUE(read.ok()) << (read.ok() ? "" : read.error().message());
     return read.ok() ? std::move(read.value().vocabulary) : Vocabulary{};
 }
 

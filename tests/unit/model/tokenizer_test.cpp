@@ -270,7 +270,7 @@ TEST(Tokenizer, RefusesASectionThatIsDamaged) {
     EXPECT_FALSE(Tokenizer::make({}, allocator).ok());
     const auto unaligned = Tokenizer::make(zeros.subspan(1), allocator);
     ASSERT_FALSE(unaligned.ok());
-    EXPECT_THAT(std::string(unaligned.error().message.view()), HasSubstr("multiple of 4"));
+    EXPECT_THAT(std::string(unaligned.error().message()), HasSubstr("multiple of 4"));
 }
 
 TEST(Tokenizer, SaysWhenMemoryRunsOut) {
@@ -294,7 +294,7 @@ TEST(Tokenizer, SaysWhenMemoryRunsOut) {
         ASSERT_TRUE(tokenizer.ok());
         const auto tokens = tokenizer.value().encode("abab");
         if (tokens.ok()) break;
-        EXPECT_EQ(tokens.error().code, ErrorCode::kOutOfMemory);
+        EXPECT_EQ(tokens.error().code(), ErrorCode::kOutOfMemory);
     }
 }
 

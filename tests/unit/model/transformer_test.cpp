@@ -211,9 +211,9 @@ TEST(Transformer, RefusesAContextBeyondTheModels) {
     Operators& operators = operators_of(NumericClass::kMulAdd);
     auto refused = Transformer::model_init(model.weights, operators, allocator, kContext + 1);
     ASSERT_FALSE(refused.ok());
-    EXPECT_EQ(refused.error().code, ErrorCode::kOutOfRange);
-    EXPECT_NE(refused.error().message.view().find("25"), std::string_view::npos);
-    EXPECT_NE(refused.error().message.view().find("24"), std::string_view::npos);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kOutOfRange);
+    EXPECT_NE(refused.error().message().find("25"), std::string_view::npos);
+    EXPECT_NE(refused.error().message().find("24"), std::string_view::npos);
     EXPECT_EQ(allocator.made, 0);
 }
 
@@ -243,7 +243,7 @@ TEST(Transformer, AnyAllocationThatFailsIsAnErrorAndLeaksNothing) {
         allocator.fail_at = fail_at;
         auto refused = Transformer::model_init(model.weights, operators, allocator, 0, ElementType::kF16);
         ASSERT_FALSE(refused.ok()) << fail_at;
-        EXPECT_EQ(refused.error().code, ErrorCode::kOutOfMemory);
+        EXPECT_EQ(refused.error().code(), ErrorCode::kOutOfMemory);
         EXPECT_EQ(allocator.live, 0);
     }
 }

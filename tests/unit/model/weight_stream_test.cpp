@@ -89,10 +89,10 @@ const std::string& long_prompt() {  // more than a block of tokens
 std::string told(const ModelImage& image, std::string_view prompt, uint32_t tokens = 12) {
     SessionDesk desk;
     if (Result<void> opened = desk.session.open(image, reference(), 0); !opened)
-        return "error: " + std::string(opened.error().message);
+        return "error: " + std::string(opened.error().message());
     Collector story;
     const Result<RunStatistics> run = desk.session.generate(prompt, tokens, greedy(), story);
-    return run.ok() ? story.all : "error: " + std::string(run.error().message);
+    return run.ok() ? story.all : "error: " + std::string(run.error().message());
 }
 ModelImage whole(const Image& image) { return {"file", "test", image.bytes()}; }
 ModelImage streamed(MoodyFile& file, uint64_t ring) { return {"stream", "test", {}, &file, ring}; }

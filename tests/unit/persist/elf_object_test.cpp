@@ -123,7 +123,7 @@ TEST(ElfObject, RefusesTwoOfANameAndDataOutsideOfItsFunction) {
     const std::vector<ObjectFunction> twice = {{"one", kCode, {}}, {"one", kCode, {}}};
     Result<std::vector<uint8_t>> refused = elf_object(twice);
     ASSERT_FALSE(refused.ok());
-    EXPECT_THAT(std::string(refused.error().message.view()), HasSubstr("one is there twice"));
+    EXPECT_THAT(std::string(refused.error().message()), HasSubstr("one is there twice"));
     for (const ObjectFunction::Data data : {ObjectFunction::Data{97, 4}, {101, 0}, {4, SIZE_MAX}}) {
         const std::vector<ObjectFunction> outside = {{"one", kCode, {data}}};
         EXPECT_FALSE(elf_object(outside).ok()) << data.offset;

@@ -23,7 +23,7 @@ const std::string kGone = "<gone>", kDirectory = "<directory>";
 /// What stands at a path.
 std::string state_of(Fat16& volume, const std::string& path) {
     auto info = volume.info(path);
-    if (!info.ok()) return info.error().code == ErrorCode::kNotFound ? kGone : message_of(info);
+    if (!info.ok()) return info.error().code() == ErrorCode::kNotFound ? kGone : message_of(info);
     return info.value().directory ? kDirectory : text_of(volume, path);
 }
 

@@ -94,7 +94,7 @@ TEST_F(BootSectors, WithAnythingWrongAreRefusedForThatReason) {
         }
         auto layout = read_layout(boot, kSectors);
         ASSERT_FALSE(layout.ok()) << c.words;
-        EXPECT_EQ(layout.error().code, c.code) << c.words;
+        EXPECT_EQ(layout.error().code(), c.code) << c.words;
         EXPECT_NE(message_of(layout).find(c.words), std::string::npos)
             << c.words << ": " << message_of(layout);
     }

@@ -149,7 +149,7 @@ class Shadow {
     void expect(const char* what, const std::string& path, Result<void> result, bool should) {
         last_ok_ = result.ok();
         succeeded_ += result.ok();
-        const bool space = !result.ok() && result.error().code == ErrorCode::kOutOfRange;
+        const bool space = !result.ok() && result.error().code() == ErrorCode::kOutOfRange;
         refused_for_space_ += should && space;
         if (!should) {
             ASSERT_FALSE(last_ok_) << what << " " << path;

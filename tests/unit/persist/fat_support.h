@@ -57,7 +57,7 @@ struct Mounted {
 
     explicit Mounted(BlockDevice& disk) {
         auto result = Fat16::mount(disk, {0, disk.limits().sectors}, allocator);
-        if (!result.ok()) throw std::runtime_error(std::string(result.error().message.view()));
+        if (!result.ok()) throw std::runtime_error(std::string(result.error().message()));
         volume = std::make_unique<Fat16>(result.take());
     }
     Fat16* operator->() { return volume.get(); }
@@ -71,20 +71,20 @@ inline ByteSpan bytes_of(std::string_view text) {
 /// All of a file; what went wrong instead, in angle brackets.
 inline std::string text_of(Fat16& volume, std::string_view path) {
     auto info = volume.info(path);
-    if (!info.ok()) return "<" + std::string(info.error().message.view()) + ">";
+    if (!info.ok()) return "<" + std::string(info.error().message()) + ">";
     std::string text(info.value().size, '\0');
     auto read = volume.read(path, 0, {reinterpret_cast<uint8_t*>(text.data()), text.size()});
-    return read.ok() ? text : "<" + std::string(read.error().message.view()) + ">";
+    return read.ok() ? text : "<" + std::string(read.error().message()) + ">";
 }
 
 inline std::vector<std::string> names_in(Fat16& volume, std::string_view path) {
     std::vector<std::string> names;
     auto listing = volume.list(path);
-    if (!listing.ok()) return {"<" + std::string(listing.error().message.view()) + ">"};
+    if (!listing.ok()) return {"<" + std::string(listing.error().message()) + ">"};
     FileInfo info;
     for (;;) {
         auto more = listing.value().next(info);
-        if (!more.ok()) return {"<" + std::string(more.error().message.view()) + ">"};
+        if (!more.ok()) return {"<" + std::string(more.error().message()) + ">"};
         if (!more.value()) return names;
         names.emplace_back(info.name.view());
     }
@@ -92,7 +92,7 @@ inline std::vector<std::string> names_in(Fat16& volume, std::string_view path) {
 
 template <typename T>
 std::string message_of(const Result<T>& result) {
-    return result.ok() ? "" : std::string(result.error().message.view());
+    return result.ok() ? "" : std::string(result.error().message());
 }
 
 #define EXPECT_OK(expression) EXPECT_EQ(::bareflow::message_of(expression), "")
@@ -101,7 +101,7 @@ std::string message_of(const Result<T>& result) {
     do {                                                                                        \
         const auto& failing_ = (expression);                                                    \
         ASSERT_FALSE(failing_.ok());                                                            \
-        EXPECT_EQ(failing_.error().code, ErrorCode::expected_code) << message_of(failing_);     \
+        EXPECT_EQ(failing_.error().code(), ErrorCode::expected_code) << message_of(failing_);   \
         EXPECT_NE(message_of(failing_).find(words), std::string::npos) << message_of(failing_); \
     } while (0)
 

@@ -30,7 +30,7 @@ std::string text_of(const GrubEnvironment& environment) {
 }
 GrubEnvironment parsed(const std::string& block) {
     Result<GrubEnvironment> result = GrubEnvironment::parse(bytes_of(block));
-    if (!result.ok()) throw std::runtime_error(std::string(result.error().message.view()));
+    if (!result.ok()) throw std::runtime_error(std::string(result.error().message()));
     return result.take();
 }
 std::string value_of(const GrubEnvironment& environment, std::string_view name) {
@@ -164,7 +164,7 @@ TEST(GrubEnvironment, what_is_no_block_is_refused_with_the_reason) {
     for (const Case& one : cases) {
         const Result<GrubEnvironment> result = GrubEnvironment::parse(bytes_of(one.block));
         ASSERT_FALSE(result.ok()) << one.reason;
-        EXPECT_EQ(result.error().code, ErrorCode::kInvalid);
+        EXPECT_EQ(result.error().code(), ErrorCode::kInvalid);
         EXPECT_THAT(message_of(result), ::testing::HasSubstr(one.reason));
     }
 }

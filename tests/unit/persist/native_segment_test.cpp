@@ -173,19 +173,19 @@ TEST(NativeSegment, ASnapshotWithoutRoutinesOrWithTooManyLeavesItEmpty) {
     none.sample.routines[0].state = snapshot::RoutineState::kSlower;
     none.sample.codes[0] = {};
     ASSERT_EQ(none.sample.open(none.view, none.payload), SnapshotRefusal::kNone);
-    EXPECT_THAT(std::string(none.fill().error().message.view()), HasSubstr("has no routines"));
+    EXPECT_THAT(std::string(none.fill().error().message()), HasSubstr("has no routines"));
     EXPECT_EQ(none.read(), SnapshotRefusal::kEmpty);
 
     Filled large;
     large.sample.code.assign(9000, 0x90);
     large.sample.codes[0] = large.sample.code;
     ASSERT_EQ(large.sample.open(large.view, large.payload), SnapshotRefusal::kNone);
-    EXPECT_THAT(std::string(large.fill().error().message.view()), HasSubstr("do not fit into the 8 KiB"));
+    EXPECT_THAT(std::string(large.fill().error().message()), HasSubstr("do not fit into the 8 KiB"));
     EXPECT_EQ(large.segment, empty_segment());
 
     Filled elsewhere;
     elsewhere.segment.assign(8192, 0);
-    EXPECT_THAT(std::string(elsewhere.fill().error().message.view()), HasSubstr("no segment"));
+    EXPECT_THAT(std::string(elsewhere.fill().error().message()), HasSubstr("no segment"));
 }
 
 TEST(NativeSegment, ARoutineWhoseEntryIsNotInOrderIsLeftOut) {
@@ -220,7 +220,7 @@ struct ElfFile {
         load(0).p_offset = 4096;
         load(0).p_filesz = 100;
         load(1).p_flags = PF_R | PF_X;
-        load(1).p_offset = 4096 + 8;
+        load(1).p_offset = load(1).p_vaddr = 4096 + 8;
         load(1).p_filesz = at + 8192 - 4104;
         put(at);
     }
@@ -232,7 +232,7 @@ struct ElfFile {
     }
     std::string error() {
         Result<FileRange> found = find_native_segment(bytes);
-        return found.ok() ? "" : std::string(found.error().message.view());
+        return found.ok() ? "" : std::string(found.error().message());
     }
     Bytes bytes;
 };
@@ -242,6 +242,14 @@ TEST(NativeSegmentInAFile, IsFoundWithinTheCode) {
     const FileRange range = find_native_segment(elf.bytes).take();
     EXPECT_EQ(range.offset, 2 * kNativePage);
     EXPECT_EQ(range.size, 8192u);
+}
+
+TEST(NativeSegmentInAFile, BeginsOnAPageOfMemoryWhereverThatIsInTheFile) {
+    constexpr uint64_t kSector = 512;
+    ElfFile elf(2 * kNativePage + kSector);
+    EXPECT_THAT(elf.error(), HasSubstr("no segment for routines"));
+    elf.load(1).p_vaddr -= kSector;
+    EXPECT_EQ(find_native_segment(elf.bytes).take().offset, 2 * kNativePage + kSector);
 }
 
 TEST(NativeSegmentInAFile, WhatIsNoKernelWithOneSegmentIsRefused) {

@@ -202,7 +202,7 @@ TEST(SnapshotStore, ATooSmallOrMissingSlotIsNeverAReasonToHarmTheOther) {
         EXPECT_EQ(disk.loads(), 1);
         Result<void> saved = disk.boot_and_save(2);
         ASSERT_FALSE(saved.ok());
-        EXPECT_THAT(std::string(saved.error().message.view()), HasSubstr("does not fit in slot b"));
+        EXPECT_THAT(std::string(saved.error().message()), HasSubstr("does not fit in slot b"));
         EXPECT_EQ(disk.loads(), 1);
     }
     SnapshotStore one(&disk.a, nullptr, disk.log, disk.allocator);
@@ -219,7 +219,7 @@ TEST(SnapshotStore, WhatReadsBackDifferentlyIsNotMadeTheNewest) {
     disk.b.forgets = true;
     Result<void> saved = disk.boot_and_save(2);
     ASSERT_FALSE(saved.ok());
-    EXPECT_THAT(std::string(saved.error().message.view()), HasSubstr("reads back differently"));
+    EXPECT_THAT(std::string(saved.error().message()), HasSubstr("reads back differently"));
     EXPECT_EQ(disk.loads(), 1);
 }
 

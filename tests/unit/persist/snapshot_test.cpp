@@ -193,8 +193,8 @@ TEST(Snapshot, MoreThanTheFormatHoldsIsNotWritten) {
         {sample.totals, sample.boots, sample.plans, sample.profiles, sample.routines, sample.codes},
         sample.allocator);
     ASSERT_FALSE(written.ok());
-    EXPECT_EQ(written.error().code, ErrorCode::kOutOfRange);
-    EXPECT_THAT(std::string(written.error().message.view()), ::testing::HasSubstr("65 boots"));
+    EXPECT_EQ(written.error().code(), ErrorCode::kOutOfRange);
+    EXPECT_THAT(std::string(written.error().message()), ::testing::HasSubstr("65 boots"));
 }
 
 TEST(Snapshot, EveryReasonHasANameOfItsOwn) {
