@@ -1,8 +1,10 @@
 #include "arch/routine_alternatives.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 
+#include "arch/base/sort.h"
 #include "arch/routine_probe.h"
 #include "emitter/routine_emitter.h"
 #include "model/reference.h"
@@ -154,7 +156,7 @@ void Comparison::measure() {
     }
     for (auto& of_class : all_) {
         for (Alternative& each : of_class) {
-            std::sort(each.samples, each.samples + kRounds);
+            sort(std::span(each.samples, kRounds), std::less());
             if (each.routine) each.ns = each.samples[kRounds / 2];
         }
     }

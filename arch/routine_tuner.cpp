@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "arch/base/sort.h"
 #include "emitter/routine_emitter.h"
 
 namespace bareflow {
@@ -83,7 +84,7 @@ uint32_t RoutineTuner::count_untried(const TunedShape& shape) const {
 }
 
 void RoutineTuner::end_meeting() {
-    std::sort(shapes_.begin(), shapes_.begin() + shape_count_, is_hotter);
+    sort(std::span(shapes_.data(), shape_count_), is_hotter);
     for (size_t i = 0; i < shape_count_; ++i)
         shapes_[i].untried = shapes_[i].count == 0 ? 0 : count_untried(shapes_[i]);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "arch/base/sort.h"
 #include "arch/snapshot_summary.h"
 #include "emitter/routine_emitter.h"
 #include "persist/snapshot_writer.h"
@@ -348,8 +349,8 @@ Result<void> SnapshotKeeper::save() {
                               (entry.state == State::kQuarantined && entry.wrong);
         if (is_known) kept[count++] = &entry;
     }
-    std::sort(kept.begin(), kept.begin() + count,
-              [](const auto* left, const auto* right) { return left->calls > right->calls; });
+    sort(std::span(kept.data(), count),
+         [](const auto* left, const auto* right) { return left->calls > right->calls; });
     Buffer<StoredRoutine> routines = TRY(Buffer<StoredRoutine>::make(allocator, count, "snapshot"));
     Buffer<ByteSpan> codes = TRY(Buffer<ByteSpan>::make(allocator, count, "snapshot"));
     for (size_t i = 0; i < count; ++i) {

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "arch/base/libm.h"
+#include "arch/base/sort.h"
 #include "model/reference.h"
 
 namespace bareflow {
@@ -113,8 +114,8 @@ Sampler::Candidates Sampler::take_highest(const float* logits, uint32_t count, f
     const Candidates found = highest_.find(candidates_.data(), logits, count, highest);
     if (found.size() <= count) return found;
     std::copy(found.begin(), found.end(), bucket_.begin());
-    Candidate* const last = bucket_.begin() + (count - 1);
-    std::nth_element(bucket_.begin(), last, bucket_.begin() + found.size(), is_before);
+    sort(std::span(bucket_.begin(), found.size()), is_before);
+    const Candidate* const last = bucket_.begin() + (count - 1);
     return keep_if(found, [last](const Candidate& candidate) { return !is_before(*last, candidate); });
 }
 
@@ -138,7 +139,7 @@ Sampler::Candidates Sampler::keep_top_p(Candidates candidates, float top_p, floa
     for (const Candidate& candidate : candidates) {
         if (bucket_of(candidate.logit, highest) == cut) *end++ = candidate;
     }
-    std::sort(bucket_.begin(), end, is_before);
+    sort(std::span(bucket_.begin(), end), is_before);
     const Candidate* last = bucket_.begin();
     while ((sum += weight(last->logit, highest, 1.0f)) < target) ++last;
     return keep_if(candidates, [last](const Candidate& candidate) { return !is_before(*last, candidate); });

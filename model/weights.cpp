@@ -5,6 +5,7 @@
 
 #include "arch/base/crc32c.h"
 #include "arch/base/quantised.h"
+#include "arch/base/sort.h"
 #include "model/llama_shapes.h"
 #include "model/tokenizer_section.h"
 #include "model/wllm.h"
@@ -493,8 +494,8 @@ Result<void> Loader::place(uint32_t index, const TensorEntry& entry) {
 
 /// Nothing overlaps, and what nobody vouches for is zero, up to the last byte.
 Result<void> Loader::check_coverage() {
-    std::sort(extents_.begin(), extents_.begin() + extent_count_,
-              [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
+    sort(std::span(extents_.data(), extent_count_),
+         [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
     uint64_t covered = 0;
     const auto check_gap = [&](uint64_t end) -> Result<void> {
         for (; covered < std::min<uint64_t>(end, image_.size()); ++covered) {

@@ -1,6 +1,9 @@
 #include "profiler/convergence.h"
 
 #include <algorithm>
+#include <functional>
+
+#include "arch/base/sort.h"
 
 namespace bareflow {
 namespace {
@@ -31,7 +34,7 @@ double token_variation(std::span<const BootSummary> boots) {
         if (boot.ns_per_token != 0) times[count++] = boot.ns_per_token;
     }
     if (count == 0 || 2 * count < boots.size()) return 1;
-    std::sort(times, times + count);
+    sort(std::span(times, count), std::less());
     const std::span<const uint64_t> sorted(times, count);
     return (quantile(sorted, 0.75) - quantile(sorted, 0.25)) / quantile(sorted, 0.5);
 }

@@ -1,6 +1,9 @@
 #include "profiler/tuning.h"
 
 #include <algorithm>
+#include <functional>
+
+#include "arch/base/sort.h"
 
 namespace bareflow {
 namespace {
@@ -17,7 +20,7 @@ struct Summary {
     double median, spread;
 };
 Summary summary_of(double (&values)[PlanTrial::kPairs], size_t count) {
-    std::sort(values, values + count);
+    sort(std::span(values, count), std::less());
     return {quantile(values, count, 0.5), quantile(values, count, 0.75) - quantile(values, count, 0.25)};
 }
 

@@ -114,8 +114,13 @@ constexpr size_t whole_characters(std::string_view text, size_t room) {
 template <size_t Capacity>
 class FixedString {
  public:
-    constexpr FixedString() = default;
-    constexpr FixedString(std::string_view text) { append(text); }
+    /// What is not used is left as it is.
+    constexpr FixedString() {
+        if (std::is_constant_evaluated()) {
+            for (char& c : data_) c = 0;
+        }
+    }
+    constexpr FixedString(std::string_view text) : FixedString() { append(text); }
 
     template <typename... Arguments>
     static FixedString formatted(const char* pattern, const Arguments&... arguments) {
@@ -145,7 +150,7 @@ class FixedString {
 
  private:
     size_t size_ = 0;
-    char data_[Capacity] = {};
+    char data_[Capacity];
 };
 
 }  // namespace bareflow

@@ -1,5 +1,7 @@
 #include "arch/base/options.h"
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "arch/base/text.h"
@@ -8,157 +10,104 @@
 namespace bareflow {
 namespace {
 
-constexpr OptionSpec kTable[] = {
-    {"model", 'm', "FILE",
-     "model: .wllm, or on the host any file that can be imported (default: the embedded one)", false},
-    {"tokenizer", 'z', "FILE",
-     "tokenizer of a model file that has none (default: NAME.tokenizer.bin beside it)", false},
-    {"prompt", 'p', "TEXT", "write one story that begins with TEXT and end (default: chat)", false},
-    {"n-predict", 'n', "N", "tokens to write after the prompt; -1: to the story's end (default: 256)", false},
-    {"chat-template", 0, "NAME",
-     "how a chat is written for the model: plain, zephyr, llama-2 or chatml (default: the model's own)",
-     false},
-    {"system", 0, "TEXT", "what the chat begins with: who the model is to be, and how it is to answer",
-     false},
-    {"stop", 0, "TEXT", "end a reply where the model writes TEXT; may be given four times", false, {}, true},
-    {"temp", 0, "T", "temperature, 0 to 100; 0 takes the likeliest token each time (default: 0.8)", false},
-    {"top-k", 0, "K", "choose among the K likeliest tokens; 0: all (default: 40)", false},
-    {"top-p", 0, "P", "choose among the likeliest tokens that together reach P; 1: all (default: 0.95)",
-     false},
-    {"min-p", 0, "P", "leave out tokens less likely than P times the likeliest; 0: none (default: 0.05)",
-     false},
-    {"repeat-penalty", 0, "R",
-     "divide the logits of recent tokens, 0.01 to 100; 1: no penalty (default: 1.0)", false},
-    {"seed", 0, "N", "seed of the random choices; -1: a random one (default: -1)", false},
-    {"ctx-size", 'c', "N", "context length in tokens; 0: the model's (default: 0)", false},
-    {"cache-type", 0, "TYPE",
-     "f32 or f16: how keys and values are kept; f16 takes half the memory (default: f32)", false},
-    {"threads", 't', "N", "cores that compute; 0: all (default: 0)", false},
-    {"isa", 0, "NAME", "auto, scalar, sse2, ssse3, avx2 or avx512: instructions to use (default: auto)",
-     false},
-    {"jit", 0, "on|off", "emit machine code for the model's shapes (default: on)", false},
-    {"assembler", 0, "NAME", "what encodes it: asmjit or tiny (default: asmjit)", false},
-    {"numerics", 0, "CLASS",
-     "auto, fma or muladd: how products are summed (default: auto, fma where the CPU has it)", false},
-    {"tune", 0, "WHEN",
-     "idle, inline or off: when faster plans are looked for; inline: also between tokens (default: idle)",
-     false},
-    {"tune-ms", 0, "N",
-     "milliseconds of that in one boot; given, a single run tunes after its text (default: 2000)", false},
-    {"stream", 0, "on|off|auto",
-     "read weights from the disk while they are needed (default: auto, if they are more than memory holds)",
-     false, "on"},
-    {"ring", 0, "MIB", "most memory for weights that are streamed; 0: what there is (default: 0)", false},
-    {"profile", 0, "on|off", "show where the time went, at the end (default: off)", false, "on"},
-    {"weights", 0, "WHERE",
-     "fw_cfg, module, disk, stream or embedded: where the model is looked for (default: in this order; "
-     "stream: on the disk, as --stream on)",
-     true},
-    {"keyboard", 0, "LAYOUT", "us or de: the layout of a PS/2 keyboard (default: us)", true},
-    {"exit", 0, "HOW", "debug-exit, acpi or halt: how the kernel stops (default: what the machine has)",
-     true},
-    {"stage", 0, "STAGE",
-     "full, small or auto: what a disk that BareFlow starts from boots from now on (default: auto, less as "
-     "it converges)",
-     true},
-    {"test", 0, "NAME", "a self-test of the test kernel", true},
+/// By OptionId.
+constexpr OptionName kNames[] = {
+    {"model", 'm'},       {"tokenizer", 'z'}, {"prompt", 'p'},   {"n-predict", 'n'},
+    {"chat-template", 0}, {"system", 0},      {"stop", 0},       {"temp", 0},
+    {"top-k", 0},         {"top-p", 0},       {"min-p", 0},      {"repeat-penalty", 0},
+    {"seed", 0},          {"ctx-size", 'c'},  {"cache-type", 0}, {"threads", 't'},
+    {"isa", 0},           {"jit", 0},         {"assembler", 0},  {"numerics", 0},
+    {"tune", 0},          {"tune-ms", 0},     {"stream", 0},     {"ring", 0},
+    {"profile", 0},       {"weights", 0},     {"keyboard", 0},   {"exit", 0},
+    {"stage", 0},         {"test", 0},
 };
+static_assert(std::size(kNames) == kOptionCount && kOptionCount <= 64, "set_ has a bit for each");
 
-const OptionSpec* find_option(std::string_view name) {
-    for (const OptionSpec& spec : kTable) {
-        if (name == spec.name || (name.size() == 1 && name[0] == spec.short_name)) return &spec;
+std::optional<OptionId> find_option(std::string_view name) {
+    for (size_t i = 0; i < kOptionCount; ++i) {
+        if (name == kNames[i].long_name || (name.size() == 1 && name[0] == kNames[i].short_name))
+            return static_cast<OptionId>(i);
     }
-    return nullptr;
+    return std::nullopt;
 }
 
 Error unknown_option(std::string_view name) {
     FixedString<180> known;
-    for (const OptionSpec& spec : kTable) {
+    for (const OptionName& each : kNames) {
         known.append(known.empty() ? "" : " ");
-        known.append(spec.name);
+        known.append(each.long_name);
     }
     return invalid("unknown option \"{}\"; there are: {}", name, known.view());
 }
 
-Error bad_value(std::string_view name, std::string_view value, std::string_view allowed) {
-    return invalid("--{}: \"{}\" is not allowed; give {}", name, value, allowed);
+Error bad_value(OptionId id, std::string_view value, const char* allowed) {
+    return invalid("--{}: \"{}\" is not allowed; give {}", name_of(id).long_name, value, allowed);
 }
 
 struct Range {
     double low, high;
-    std::string_view allowed;  ///< the same for people
+    const char* allowed;  ///< the same for people
 };
 constexpr Range kTemperature{0, 100, "a number from 0 to 100"};
 constexpr Range kProbability{0, 1, "a number from 0 to 1"};
 constexpr Range kPenalty{0.01, 100, "a number from 0.01 to 100"};
 
-Result<float> number(std::string_view name, std::string_view value, const Range& range) {
+Result<void> set_number(float& to, OptionId id, std::string_view value, const Range& range) {
     std::optional<double> parsed = parse_double(value);
     if (!parsed || !(*parsed >= range.low && *parsed <= range.high))
-        return bad_value(name, value, range.allowed);
-    return static_cast<float>(*parsed);
+        return bad_value(id, value, range.allowed);
+    to = static_cast<float>(*parsed);
+    return {};
 }
 
-constexpr uint32_t kMaxCount = 1'000'000'000;
-
-Result<uint32_t> count(std::string_view name, std::string_view value) {
+Result<void> set_count(uint32_t& to, OptionId id, std::string_view value) {
+    constexpr uint32_t kMaxCount = 1'000'000'000;
     std::optional<uint64_t> parsed = parse_unsigned(value);
-    if (!parsed || *parsed > kMaxCount) return bad_value(name, value, "a whole number from 0 to 1000000000");
-    return static_cast<uint32_t>(*parsed);
+    if (!parsed || *parsed > kMaxCount) return bad_value(id, value, "a whole number from 0 to 1000000000");
+    to = static_cast<uint32_t>(*parsed);
+    return {};
 }
 
-bool is_one_of(std::string_view value, std::initializer_list<std::string_view> words) {
-    for (std::string_view word : words) {
-        if (value == word) return true;
+/// Which of the words of `allowed`, "one, two or three", `value` is.
+Result<uint8_t> word_number(OptionId id, std::string_view value, const char* allowed) {
+    uint8_t number = 0;
+    std::string_view rest = allowed;
+    while (!rest.empty()) {
+        const std::string_view word = rest.substr(0, rest.find_first_of(", "));
+        if (word == value && !word.empty() && word != "or") return number;
+        if (!word.empty() && word != "or") ++number;
+        rest.remove_prefix(std::min(word.size() + 1, rest.size()));
     }
-    return false;
+    return bad_value(id, value, allowed);
 }
 
-Result<void> set_seed(SamplingOptions& sampling, std::string_view value) {
+/// Choice's values are as `allowed` has their words.
+template <typename Choice>
+Result<void> set_choice(Choice& to, OptionId id, std::string_view value, const char* allowed) {
+    to = static_cast<Choice>(TRY(word_number(id, value, allowed)));
+    return {};
+}
+Result<void> set_switch(bool& to, OptionId id, std::string_view value) {
+    to = TRY(word_number(id, value, "on or off")) == 0;
+    return {};
+}
+/// Keeps the word itself.
+Result<void> set_word(std::string_view& to, OptionId id, std::string_view value, const char* allowed) {
+    TRY(word_number(id, value, allowed));
+    to = value;
+    return {};
+}
+
+Result<void> set_seed(SamplingOptions& sampling, OptionId id, std::string_view value) {
     if (value == "-1") {
         sampling.random_seed = true;
         return {};
     }
     std::optional<uint64_t> seed = parse_unsigned(value);
-    if (!seed) return bad_value("seed", value, "a whole number from 0 to 18446744073709551615, or -1");
+    if (!seed) return bad_value(id, value, "a whole number from 0 to 18446744073709551615, or -1");
     sampling.seed = *seed;
     sampling.random_seed = false;
     return {};
-}
-
-Result<IsaChoice> isa_choice(std::string_view value) {
-    if (value == "auto") return IsaChoice::kAuto;
-    if (value == "scalar") return IsaChoice::kScalar;
-    if (value == "sse2") return IsaChoice::kSse2;
-    if (value == "ssse3") return IsaChoice::kSsse3;
-    if (value == "avx2") return IsaChoice::kAvx2;
-    if (value == "avx512") return IsaChoice::kAvx512;
-    return bad_value("isa", value, "auto, scalar, sse2, ssse3, avx2 or avx512");
-}
-
-Result<bool> on_or_off(std::string_view name, std::string_view value) {
-    if (value == "on") return true;
-    if (value == "off") return false;
-    return bad_value(name, value, "on or off");
-}
-
-Result<AssemblerChoice> assembler_choice(std::string_view value) {
-    if (value == "asmjit") return AssemblerChoice::kAsmjit;
-    if (value == "tiny") return AssemblerChoice::kTiny;
-    return bad_value("assembler", value, "asmjit or tiny");
-}
-
-Result<ElementType> cache_type_of(std::string_view value) {
-    if (value == "f32") return ElementType::kF32;
-    if (value == "f16") return ElementType::kF16;
-    return bad_value("cache-type", value, "f32 or f16");
-}
-
-Result<NumericsChoice> numerics_choice(std::string_view value) {
-    if (value == "auto") return NumericsChoice::kAuto;
-    if (value == "fma") return NumericsChoice::kFma;
-    if (value == "muladd") return NumericsChoice::kMulAdd;
-    return bad_value("numerics", value, "auto, fma or muladd");
 }
 
 bool is_utf8_text(std::string_view text) {
@@ -178,14 +127,8 @@ std::string_view take_line(std::string_view& text) {
     return line;
 }
 
-constexpr std::string_view kModelDefaults[] = {"temp", "top-k", "top-p", "min-p", "repeat-penalty"};
-
-Result<TuneChoice> tune_choice(std::string_view value) {
-    if (value == "idle") return TuneChoice::kIdle;
-    if (value == "inline") return TuneChoice::kInline;
-    if (value == "off") return TuneChoice::kOff;
-    return bad_value("tune", value, "idle, inline or off");
-}
+constexpr OptionId kModelDefaults[] = {OptionId::kTemp, OptionId::kTopK, OptionId::kTopP, OptionId::kMinP,
+                                       OptionId::kRepeatPenalty};
 
 /// Splits a line into words in place: a word is never longer than the way it was written.
 class WordReader {
@@ -251,19 +194,19 @@ std::string_view dashed_name(std::string_view word) {
     return {};
 }
 
+constexpr uint64_t bit_of(OptionId id) { return uint64_t{1} << static_cast<uint8_t>(id); }
+
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // some editors begin UTF-8 files with it
 
 }  // namespace
 
-static_assert(sizeof(kTable) / sizeof(kTable[0]) <= 64, "set_ has a bit for each");
-
-std::span<const OptionSpec> option_table() { return kTable; }
+OptionName name_of(OptionId id) { return kNames[static_cast<size_t>(id)]; }
 
 Result<void> Options::set(std::string_view given_name, std::string_view value) {
-    const OptionSpec* spec = find_option(given_name);
-    if (spec == nullptr) return unknown_option(given_name);
-    TRY(assign(spec->name, value));
-    set_ |= uint64_t{1} << (spec - kTable);
+    const std::optional<OptionId> id = find_option(given_name);
+    if (!id) return unknown_option(given_name);
+    TRY(assign(*id, value));
+    set_ |= bit_of(*id);
     return {};
 }
 
@@ -272,106 +215,103 @@ Result<void> Options::set_defaults(std::string_view lines) {
         const std::string_view line = take_line(lines);
         const size_t equals = line.find('=');
         const std::string_view name = trimmed(line.substr(0, equals));
-        for (std::string_view known : kModelDefaults) {
-            if (name != known || (set_ >> (find_option(name) - kTable) & 1) != 0) continue;
+        for (OptionId id : kModelDefaults) {
+            if (name != name_of(id).long_name || (set_ & bit_of(id)) != 0) continue;
             if (equals == std::string_view::npos)
                 return invalid("the model's defaults: \"{}\" is not name=value", line);
-            if (Result<void> done = assign(name, trimmed(line.substr(equals + 1))); !done.ok())
+            if (Result<void> done = assign(id, trimmed(line.substr(equals + 1))); !done.ok())
                 return invalid("the model's defaults: {}", done.error().message());
         }
     }
     return {};
 }
 
-Result<void> Options::assign(std::string_view name, std::string_view value) {
-    if (name == "model") {
-        model = value;
-    } else if (name == "tokenizer") {
-        tokenizer = value;
-    } else if (name == "prompt") {
-        prompt = value;
-        has_prompt = true;
-    } else if (name == "chat-template") {
-        bool known = false;
-        for (std::string_view each : kTemplateNames) known = known || value == each;
-        if (!known) return bad_value(name, value, "plain, zephyr, llama-2 or chatml");
-        chat_template = value;
-    } else if (name == "system") {
-        system = value;
-    } else if (name == "stop") {
-        if (value.empty() || value.size() > kLongestStop || !is_utf8_text(value))
-            return bad_value(name, value, "a text of 1 to 64 bytes");
-        if (stop_count == kMostStops) return bad_value(name, value, "at most four");
-        stops[stop_count++] = value;
-    } else if (name == "n-predict") {
-        max_tokens = value == "-1" ? kUnlimitedTokens : TRY(count(name, value));
-    } else if (name == "temp") {
-        sampling.temperature = TRY(number(name, value, kTemperature));
-    } else if (name == "top-k") {
-        sampling.top_k = TRY(count(name, value));
-    } else if (name == "top-p") {
-        sampling.top_p = TRY(number(name, value, kProbability));
-    } else if (name == "min-p") {
-        sampling.min_p = TRY(number(name, value, kProbability));
-    } else if (name == "repeat-penalty") {
-        sampling.repeat_penalty = TRY(number(name, value, kPenalty));
-    } else if (name == "seed") {
-        TRY(set_seed(sampling, value));
-    } else if (name == "ctx-size") {
-        context = TRY(count(name, value));
-    } else if (name == "cache-type") {
-        cache_type = TRY(cache_type_of(value));
-    } else if (name == "threads") {
-        const std::optional<uint64_t> wanted = parse_unsigned(value);
-        if (!wanted || *wanted > Workers::kMaxWorkers)
-            return bad_value(name, value, "a whole number from 0 to 64");
-        threads = static_cast<uint32_t>(*wanted);
-    } else if (name == "isa") {
-        isa = TRY(isa_choice(value));
-    } else if (name == "jit") {
-        jit = TRY(on_or_off(name, value));
-    } else if (name == "assembler") {
-        assembler = TRY(assembler_choice(value));
-    } else if (name == "numerics") {
-        numerics = TRY(numerics_choice(value));
-    } else if (name == "weights") {
-        if (!is_one_of(value, {"fw_cfg", "module", "disk", "stream", "embedded"})) {
-            return bad_value(name, value, "fw_cfg, module, disk, stream or embedded");
+Result<void> Options::assign(OptionId id, std::string_view value) {
+    switch (id) {
+        case OptionId::kModel:
+            model = value;
+            return {};
+        case OptionId::kTokenizer:
+            tokenizer = value;
+            return {};
+        case OptionId::kPrompt:
+            prompt = value;
+            has_prompt = true;
+            return {};
+        case OptionId::kNPredict:
+            if (value != "-1") return set_count(max_tokens, id, value);
+            max_tokens = kUnlimitedTokens;
+            return {};
+        case OptionId::kChatTemplate:
+            return set_word(chat_template, id, value, "plain, zephyr, llama-2 or chatml");
+        case OptionId::kSystem:
+            system = value;
+            return {};
+        case OptionId::kStop:
+            if (value.empty() || value.size() > kLongestStop || !is_utf8_text(value))
+                return bad_value(id, value, "a text of 1 to 64 bytes");
+            if (stop_count == kMostStops) return bad_value(id, value, "at most four");
+            stops[stop_count++] = value;
+            return {};
+        case OptionId::kTemp:
+            return set_number(sampling.temperature, id, value, kTemperature);
+        case OptionId::kTopK:
+            return set_count(sampling.top_k, id, value);
+        case OptionId::kTopP:
+            return set_number(sampling.top_p, id, value, kProbability);
+        case OptionId::kMinP:
+            return set_number(sampling.min_p, id, value, kProbability);
+        case OptionId::kRepeatPenalty:
+            return set_number(sampling.repeat_penalty, id, value, kPenalty);
+        case OptionId::kSeed:
+            return set_seed(sampling, id, value);
+        case OptionId::kCtxSize:
+            return set_count(context, id, value);
+        case OptionId::kCacheType:
+            return set_choice(cache_type, id, value, "f32 or f16");
+        case OptionId::kThreads: {
+            const std::optional<uint64_t> wanted = parse_unsigned(value);
+            if (!wanted || *wanted > Workers::kMaxWorkers)
+                return bad_value(id, value, "a whole number from 0 to 64");
+            threads = static_cast<uint32_t>(*wanted);
+            return {};
         }
-        weights = value;
-        if (value == "stream") {
-            weights = "disk";
-            stream = StreamChoice::kOn;
-        }
-    } else if (name == "stream") {
-        stream = value == "auto"               ? StreamChoice::kAuto
-                 : TRY(on_or_off(name, value)) ? StreamChoice::kOn
-                                               : StreamChoice::kOff;
-    } else if (name == "ring") {
-        ring_mib = TRY(count(name, value));
-    } else if (name == "tune") {
-        tune = TRY(tune_choice(value));
-    } else if (name == "tune-ms") {
-        tune_ms = TRY(count(name, value));
-        has_tune_ms = true;
-    } else if (name == "profile") {
-        profile = TRY(on_or_off(name, value));
-    } else if (name == "keyboard") {
-        if (!is_one_of(value, {"us", "de"})) return bad_value(name, value, "us or de");
-        keyboard = value == "de" ? KeyboardLayout::kDe : KeyboardLayout::kUs;
-    } else if (name == "exit") {
-        if (!is_one_of(value, {"debug-exit", "acpi", "halt"})) {
-            return bad_value(name, value, "debug-exit, acpi or halt");
-        }
-        exit = value;
-    } else if (name == "stage") {
-        if (!is_one_of(value, {"full", "small", "auto"}))
-            return bad_value(name, value, "full, small or auto");
-        stage = value;
-    } else if (name == "test") {
-        test = value;
-    } else {
-        PANIC("an option of the table is not handled");
+        case OptionId::kIsa:
+            return set_choice(isa, id, value, "auto, scalar, sse2, ssse3, avx2 or avx512");
+        case OptionId::kJit:
+            return set_switch(jit, id, value);
+        case OptionId::kAssembler:
+            return set_choice(assembler, id, value, "asmjit or tiny");
+        case OptionId::kNumerics:
+            return set_choice(numerics, id, value, "auto, fma or muladd");
+        case OptionId::kTune:
+            return set_choice(tune, id, value, "idle, inline or off");
+        case OptionId::kTuneMs:
+            TRY(set_count(tune_ms, id, value));
+            has_tune_ms = true;
+            return {};
+        case OptionId::kStream:
+            return set_choice(stream, id, value, "auto, on or off");
+        case OptionId::kRing:
+            return set_count(ring_mib, id, value);
+        case OptionId::kProfile:
+            return set_switch(profile, id, value);
+        case OptionId::kWeights:
+            TRY(set_word(weights, id, value, "fw_cfg, module, disk, stream or embedded"));
+            if (value == "stream") {
+                weights = "disk";
+                stream = StreamChoice::kOn;
+            }
+            return {};
+        case OptionId::kKeyboard:
+            return set_choice(keyboard, id, value, "us or de");
+        case OptionId::kExit:
+            return set_word(exit, id, value, "debug-exit, acpi or halt");
+        case OptionId::kStage:
+            return set_word(stage, id, value, "full, small or auto");
+        case OptionId::kTest:
+            test = value;
+            return {};
     }
     return {};
 }
@@ -384,10 +324,10 @@ Result<void> Options::parse_command_line(std::span<char> line) {
         if (equals != std::string_view::npos) {
             TRY(set(name.empty() ? word->substr(0, equals) : name, word->substr(equals + 1)));
         } else if (!name.empty()) {
-            const OptionSpec* spec = find_option(name);
-            if (spec == nullptr) return unknown_option(*word);
+            const std::optional<OptionId> id = find_option(name);
+            if (!id) return unknown_option(*word);
             std::optional<std::string_view> value = TRY(words.next());
-            if (!value) return invalid("--{} needs a value: {} {}", spec->name, *word, spec->value_name);
+            if (!value) return invalid("--{} needs a value: {} VALUE", name_of(*id).long_name, *word);
             TRY(set(name, *value));
         } else {
             return invalid(

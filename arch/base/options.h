@@ -1,7 +1,8 @@
-// The options that the kernel's command line, bareflow.cfg and the host program share (DESIGN.md "Faces"). One table
-// names them; each face brings its own syntax and calls set().
+// The options that the kernel's command line, bareflow.cfg and the host program share (DESIGN.md "Faces"). Each
+// face brings its own syntax and calls set().
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -43,6 +44,47 @@ enum class TuneChoice : uint8_t { kIdle, kInline, kOff };
 
 /// Of a PS/2 keyboard.
 enum class KeyboardLayout : uint8_t { kUs, kDe };
+
+/// The options, in the order in which people read of them (arch/host/option_help.h).
+enum class OptionId : uint8_t {
+    kModel,
+    kTokenizer,
+    kPrompt,
+    kNPredict,
+    kChatTemplate,
+    kSystem,
+    kStop,
+    kTemp,
+    kTopK,
+    kTopP,
+    kMinP,
+    kRepeatPenalty,
+    kSeed,
+    kCtxSize,
+    kCacheType,
+    kThreads,
+    kIsa,
+    kJit,
+    kAssembler,
+    kNumerics,
+    kTune,
+    kTuneMs,
+    kStream,
+    kRing,
+    kProfile,
+    kWeights,
+    kKeyboard,
+    kExit,
+    kStage,
+    kTest,
+};
+constexpr size_t kOptionCount = static_cast<size_t>(OptionId::kTest) + 1;
+
+struct OptionName {
+    const char* long_name;  ///< without dashes
+    char short_name;        ///< 0: none
+};
+OptionName name_of(OptionId id);
 
 struct Options {
     std::string_view model;              ///< -m; empty: model.wllm of the disk, or the embedded one
@@ -96,25 +138,12 @@ struct Options {
     Result<void> parse_config(std::string_view file);
 
  private:
-    Result<void> assign(std::string_view name, std::string_view value);
+    Result<void> assign(OptionId id, std::string_view value);
 
-    uint64_t set_ = 0;  ///< a bit for each row of the table that set() has seen
+    uint64_t set_ = 0;  ///< a bit for each option that set() has seen
 };
 
 /// How a conversation can be written for a model (model/chat_template.h).
 constexpr std::string_view kTemplateNames[] = {"plain", "zephyr", "llama-2", "chatml"};
-
-/// One row of the table, for --help and for the host's command-line library.
-struct OptionSpec {
-    std::string_view name;        ///< long name without dashes
-    char short_name;              ///< 0: none
-    std::string_view value_name;  ///< "TEXT", "N", …
-    std::string_view help;
-    bool kernel_only;
-    std::string_view alone =
-        {};  ///< what the name alone means where values may be left out (host); empty: it needs one
-    bool repeatable = false;  ///< each time that it is given adds a value
-};
-std::span<const OptionSpec> option_table();
 
 }  // namespace bareflow

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "arch/base/version.h"
+#include "arch/host/option_help.h"
 
 namespace bareflow {
 namespace {
@@ -11,10 +12,10 @@ namespace {
 constexpr int kGoOn = -1, kUsageError = 2;
 constexpr uint32_t kLongestTimeout = 1'000'000;  // seconds
 
-std::string dashed_names(const OptionSpec& spec) {
-    std::string names = "--" + std::string(spec.name);
-    if (spec.short_name != 0) names = std::string("-") + spec.short_name + "," + names;
-    return names;
+std::string dashed_names(OptionId id) {
+    const OptionName name = name_of(id);
+    const std::string dashed = std::string("--") + name.long_name;
+    return name.short_name == 0 ? dashed : std::string("-") + name.short_name + "," + dashed;
 }
 
 }  // namespace
@@ -27,25 +28,25 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
     app.set_version_flag("--version", "bareflow " + std::string(kVersion));
 
     struct Given {
-        const OptionSpec* spec;
+        const OptionHelp* help;
         CLI::Option* option;
         size_t value;
     };
     std::vector<Given> all;
-    command_line.values.resize(option_table().size());
-    for (const OptionSpec& spec : option_table()) {
-        if (spec.kernel_only) continue;
-        if (spec.repeatable) {
-            app.add_option(dashed_names(spec), command_line.stops, std::string(spec.help))
-                ->type_name(std::string(spec.value_name))
+    command_line.values.resize(kOptionCount);
+    for (const OptionHelp& help : option_help()) {
+        if (help.kernel_only) continue;
+        if (help.repeatable) {
+            app.add_option(dashed_names(help.id), command_line.stops, std::string(help.text))
+                ->type_name(std::string(help.value_name))
                 ->allow_extra_args(false);
             continue;
         }
         std::string& value = command_line.values[all.size()];
-        CLI::Option* option = app.add_option(dashed_names(spec), value, std::string(spec.help));
-        option->type_name(std::string(spec.value_name))->take_last();
-        if (!spec.alone.empty()) option->expected(0, 1);
-        all.push_back({&spec, option, all.size()});
+        CLI::Option* option = app.add_option(dashed_names(help.id), value, std::string(help.text));
+        option->type_name(std::string(help.value_name))->take_last();
+        if (!help.alone.empty()) option->expected(0, 1);
+        all.push_back({&help, option, all.size()});
     }
     app.add_option("--log", command_line.log, "write the log to FILE (default: nowhere)")->type_name("FILE");
     app.add_option("--disk", command_line.disk,
@@ -79,8 +80,8 @@ int parse_host_command_line(HostCommandLine& command_line, int argc, const char*
     for (const Given& given : all) {
         if (given.option->count() == 0) continue;
         std::string& value = command_line.values[given.value];
-        if (value.empty() && !given.spec->alone.empty()) value = given.spec->alone;
-        if (!set(given.spec->name, value)) return kUsageError;
+        if (value.empty() && !given.help->alone.empty()) value = given.help->alone;
+        if (!set(name_of(given.help->id).long_name, value)) return kUsageError;
     }
     for (const std::string& stop : command_line.stops) {
         if (!set("stop", stop)) return kUsageError;

@@ -1,4 +1,4 @@
-// The host program's command line: the shared options of option_table(), and the few of its own.
+// The host program's command line: the shared options of option_help(), and the few of its own.
 #pragma once
 
 #include <string>

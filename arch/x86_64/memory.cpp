@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "arch/base/sort.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/image.h"
 #include "mm/frame_pages.h"
@@ -78,7 +79,7 @@ struct RamRanges {
                            end = page_floor(usable.end());
             if (start < end) ranges[count++] = {start, end - start};
         }
-        std::sort(ranges, ranges + count, [](const auto& a, const auto& b) { return a.start < b.start; });
+        sort(std::span(ranges, count), [](const auto& a, const auto& b) { return a.start < b.start; });
         size_t kept = 0;
         for (size_t i = 0; i < count; ++i) {
             if (kept > 0 && ranges[i].start <= ranges[kept - 1].end()) {

@@ -1,5 +1,7 @@
 #include "arch/host/command_line.h"
 
+#include "arch/host/option_help.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -99,12 +101,19 @@ TEST(HostCommandLine, ErrorsAreStatusTwoWithAReason) {
     }
 }
 
+TEST(OptionHelp, IsByNumber) {
+    for (size_t i = 0; i < kOptionCount; ++i) {
+        EXPECT_EQ(static_cast<size_t>(option_help()[i].id), i);
+        EXPECT_FALSE(option_help()[i].text.empty());
+    }
+}
+
 TEST(HostCommandLine, HelpNamesEveryOptionOfTheHost) {
     Parsed p({"--help"});
     EXPECT_EQ(p.status, 0);
-    for (const OptionSpec& spec : option_table()) {
-        const std::string name = "--" + std::string(spec.name) + " ";
-        if (spec.kernel_only) {
+    for (const OptionHelp& help : option_help()) {
+        const std::string name = std::string("--") + name_of(help.id).long_name + " ";
+        if (help.kernel_only) {
             EXPECT_THAT(p.output, Not(HasSubstr(name)));
         } else {
             EXPECT_THAT(p.output, HasSubstr(name));
