@@ -39,7 +39,8 @@ float exponential(float x) {
 
 // ---------------------------------------------------------------- sums over k, one accumulator an output
 inline float as_f32(float value) { return value; }
-inline float as_f32(uint16_t half) { return f32_from_f16(half); }
+/// Once for all the sums: unrolled in each of them it would be most of the reference.
+[[gnu::noinline]] float as_f32(uint16_t half) { return f32_from_f16(half); }
 
 /// sums[r] = w(r, 0) * x[0] + w(r, 1) * x[1] + …, with w(r, k) at w[r * row_stride + k * k_stride]. The rows
 /// only overlap each other's latency; each has its own accumulator.

@@ -10,7 +10,7 @@ namespace {
 using wllm::PieceType;
 using wllm::TokenizerHeader;
 
-constexpr std::string_view kAgain = "import the model again";
+constexpr const char* kAgain = "import the model again";
 
 bool is_finite(float value) { return __builtin_fabsf(value) <= std::numeric_limits<float>::max(); }
 

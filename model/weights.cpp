@@ -19,8 +19,8 @@ using wllm::TensorEntry;
 using wllm::TensorKind;
 using wllm::WeightHeader;
 
-constexpr std::string_view kDamaged = "the file is damaged: copy or import it again";
-constexpr std::string_view kAgain = "import the model again";
+constexpr const char* kDamaged = "the file is damaged: copy or import it again";
+constexpr const char* kAgain = "import the model again";
 
 bool is_positive(float value) { return value > 0 && value <= std::numeric_limits<float>::max(); }
 
@@ -166,40 +166,39 @@ Result<void> Loader::read_header() {
 }
 
 Result<void> Loader::check_sizes() {
+    // Limits that are fields of the header themselves.
+    constexpr uint32_t kNumHeads = UINT32_MAX - 1, kBelowVocabulary = UINT32_MAX;
     struct Field {
-        std::string_view name;
+        const char* name;
         size_t offset;
-        uint32_t value;
         uint32_t maximum;
     };
+    static constexpr Field kFields[] = {
+        {"num_layers", offsetof(WeightHeader, num_layers), wllm::kMaxLayers},
+        {"hidden_size", offsetof(WeightHeader, hidden_size), wllm::kMaxDimension},
+        {"intermediate_size", offsetof(WeightHeader, intermediate_size), wllm::kMaxDimension},
+        {"vocab_size", offsetof(WeightHeader, vocab_size), wllm::kMaxDimension},
+        {"num_heads", offsetof(WeightHeader, num_heads), wllm::kMaxDimension},
+        {"num_kv_heads", offsetof(WeightHeader, num_kv_heads), kNumHeads},
+        {"head_size", offsetof(WeightHeader, head_size), wllm::kMaxDimension},
+        {"context_length", offsetof(WeightHeader, context_length), wllm::kMaxDimension},
+        {"bos_id", offsetof(WeightHeader, bos_id), kBelowVocabulary},
+        {"eos_id", offsetof(WeightHeader, eos_id), kBelowVocabulary},
+        {"unk_id", offsetof(WeightHeader, unk_id), kBelowVocabulary},
+    };
     const WeightHeader& h = header_;
-    const Field fields[] = {
-        {"num_layers", offsetof(WeightHeader, num_layers), h.num_layers, wllm::kMaxLayers},
-        {"hidden_size", offsetof(WeightHeader, hidden_size), h.hidden_size, wllm::kMaxDimension},
-        {"intermediate_size", offsetof(WeightHeader, intermediate_size), h.intermediate_size,
-         wllm::kMaxDimension},
-        {"vocab_size", offsetof(WeightHeader, vocab_size), h.vocab_size, wllm::kMaxDimension},
-        {"num_heads", offsetof(WeightHeader, num_heads), h.num_heads, wllm::kMaxDimension},
-        {"num_kv_heads", offsetof(WeightHeader, num_kv_heads), h.num_kv_heads, h.num_heads},
-        {"head_size", offsetof(WeightHeader, head_size), h.head_size, wllm::kMaxDimension},
-        {"context_length", offsetof(WeightHeader, context_length), h.context_length, wllm::kMaxDimension},
-    };
-    for (const Field& field : fields) {
-        if (field.value == 0 || field.value > field.maximum) {
-            return invalid("wllm: {} (offset {}) is {}, must be 1 to {}; {}", field.name, field.offset,
-                           field.value, field.maximum, kAgain);
+    for (const Field& field : kFields) {
+        uint32_t value;
+        __builtin_memcpy(&value, reinterpret_cast<const uint8_t*>(&h) + field.offset, sizeof value);
+        if (field.maximum == kBelowVocabulary) {
+            if (value < h.vocab_size) continue;
+            return invalid("wllm: {} (offset {}) is {}, must be below vocab_size, {}; {}", field.name,
+                           field.offset, value, h.vocab_size, kAgain);
         }
-    }
-    const Field ids[] = {
-        {"bos_id", offsetof(WeightHeader, bos_id), h.bos_id, h.vocab_size},
-        {"eos_id", offsetof(WeightHeader, eos_id), h.eos_id, h.vocab_size},
-        {"unk_id", offsetof(WeightHeader, unk_id), h.unk_id, h.vocab_size},
-    };
-    for (const Field& id : ids) {
-        if (id.value >= id.maximum) {
-            return invalid("wllm: {} (offset {}) is {}, must be below vocab_size, {}; {}", id.name, id.offset,
-                           id.value, id.maximum, kAgain);
-        }
+        const uint32_t maximum = field.maximum == kNumHeads ? h.num_heads : field.maximum;
+        if (value == 0 || value > maximum)
+            return invalid("wllm: {} (offset {}) is {}, must be 1 to {}; {}", field.name, field.offset, value,
+                           maximum, kAgain);
     }
     if (uint64_t{h.num_heads} * h.head_size > wllm::kMaxDimension) {
         return invalid("wllm: num_heads (offset 28) {} by head_size (offset 48) {} is more than {}; {}",

@@ -92,41 +92,41 @@ FixedString<48> cpu_brand(const CpuidReader& reader) {
 }
 
 FixedString<400> describe(const CpuFeatures& f) {
-    const struct {
-        bool on;
-        std::string_view name;
-    } all[] = {
-        {f.sse2, "sse2"},
-        {f.sse3, "sse3"},
-        {f.ssse3, "ssse3"},
-        {f.sse4_1, "sse4_1"},
-        {f.sse4_2, "sse4_2"},
-        {f.avx, "avx"},
-        {f.avx2, "avx2"},
-        {f.fma, "fma"},
-        {f.f16c, "f16c"},
-        {f.bmi2, "bmi2"},
-        {f.erms, "erms"},
-        {f.avx512f, "avx512f"},
-        {f.avx512bw, "avx512bw"},
-        {f.avx512dq, "avx512dq"},
-        {f.avx512vl, "avx512vl"},
-        {f.avx512_vnni, "avx512_vnni"},
-        {f.avx512_bf16, "avx512_bf16"},
-        {f.avx_vnni, "avx_vnni"},
-        {f.xsave, "xsave"},
-        {f.nx, "nx"},
-        {f.smep, "smep"},
-        {f.smap, "smap"},
-        {f.umip, "umip"},
-        {f.page_1g, "page_1g"},
-        {f.invariant_tsc, "invariant_tsc"},
-        {f.x2apic, "x2apic"},
-        {f.hypervisor, "hypervisor"},
+    static constexpr struct {
+        bool CpuFeatures::*feature;
+        const char* name;
+    } kAll[] = {
+        {&CpuFeatures::sse2, "sse2"},
+        {&CpuFeatures::sse3, "sse3"},
+        {&CpuFeatures::ssse3, "ssse3"},
+        {&CpuFeatures::sse4_1, "sse4_1"},
+        {&CpuFeatures::sse4_2, "sse4_2"},
+        {&CpuFeatures::avx, "avx"},
+        {&CpuFeatures::avx2, "avx2"},
+        {&CpuFeatures::fma, "fma"},
+        {&CpuFeatures::f16c, "f16c"},
+        {&CpuFeatures::bmi2, "bmi2"},
+        {&CpuFeatures::erms, "erms"},
+        {&CpuFeatures::avx512f, "avx512f"},
+        {&CpuFeatures::avx512bw, "avx512bw"},
+        {&CpuFeatures::avx512dq, "avx512dq"},
+        {&CpuFeatures::avx512vl, "avx512vl"},
+        {&CpuFeatures::avx512_vnni, "avx512_vnni"},
+        {&CpuFeatures::avx512_bf16, "avx512_bf16"},
+        {&CpuFeatures::avx_vnni, "avx_vnni"},
+        {&CpuFeatures::xsave, "xsave"},
+        {&CpuFeatures::nx, "nx"},
+        {&CpuFeatures::smep, "smep"},
+        {&CpuFeatures::smap, "smap"},
+        {&CpuFeatures::umip, "umip"},
+        {&CpuFeatures::page_1g, "page_1g"},
+        {&CpuFeatures::invariant_tsc, "invariant_tsc"},
+        {&CpuFeatures::x2apic, "x2apic"},
+        {&CpuFeatures::hypervisor, "hypervisor"},
     };
     FixedString<400> text;
-    for (const auto& feature : all) {
-        if (!feature.on) continue;
+    for (const auto& feature : kAll) {
+        if (!(f.*feature.feature)) continue;
         if (!text.empty()) text.append(" ");
         text.append(feature.name);
     }

@@ -1,5 +1,7 @@
 #include "arch/x86_64/rtc.h"
 
+#include <array>
+
 #include "arch/x86_64/cpu.h"
 
 namespace bareflow {
@@ -8,8 +10,10 @@ namespace {
 constexpr uint16_t kIndexPort = 0x70, kDataPort = 0x71;
 
 // Registers, and bits of those that control (MC146818A, "Address map").
-constexpr uint8_t kSeconds = 0x00, kMinutes = 0x02, kHours = 0x04, kDay = 0x07, kMonth = 0x08, kYear = 0x09,
-                  kControlA = 0x0A, kControlB = 0x0B, kLastRegister = 0x7F;
+enum Field : uint8_t { kSecond, kMinute, kHour, kDay, kMonth, kYear, kCentury, kFields };
+constexpr uint8_t kRegisters[] = {0x00, 0x02, 0x04,
+                                  0x07, 0x08, 0x09};  // of the fields; the century's is the FADT's
+constexpr uint8_t kControlA = 0x0A, kControlB = 0x0B, kLastRegister = 0x7F;
 constexpr uint8_t kUpdating = 0x80;  ///< of A: the time may change within 244 us, or changes now
 constexpr uint8_t kBinary = 0x04, kHours24 = 0x02;  ///< of B
 constexpr uint8_t kAfternoon = 0x80;                ///< of the hours, where there are 12
@@ -29,10 +33,7 @@ class CmosPorts final : public CmosRegisters {
 constinit CmosPorts ports;
 
 /// The registers as they stand.
-struct Reading {
-    uint8_t second, minute, hour, day, month, year, century;
-    bool operator==(const Reading&) const = default;
-};
+using Reading = std::array<uint8_t, kFields>;
 
 bool wait_for_update(CmosRegisters& registers) {
     for (int look = 0; look < kMostLooks; ++look) {
@@ -42,13 +43,10 @@ bool wait_for_update(CmosRegisters& registers) {
 }
 
 Reading take_reading(CmosRegisters& registers, uint8_t century_register) {
-    return {.second = registers.read(kSeconds),
-            .minute = registers.read(kMinutes),
-            .hour = registers.read(kHours),
-            .day = registers.read(kDay),
-            .month = registers.read(kMonth),
-            .year = registers.read(kYear),
-            .century = century_register == 0 ? uint8_t{0} : registers.read(century_register)};
+    Reading reading{};
+    for (size_t i = 0; i < std::size(kRegisters); ++i) reading[i] = registers.read(kRegisters[i]);
+    if (century_register != 0) reading[kCentury] = registers.read(century_register);
+    return reading;
 }
 
 /// Days since 1970-01-01 of a date in the Gregorian calendar. Years are counted from March, so that the leap day is their
@@ -92,28 +90,31 @@ Result<uint64_t> read_rtc(CmosRegisters& registers, uint8_t century_register) {
     if (!steady) return Error::make(ErrorCode::kDevice, "rtc: its time changes with each look");
 
     const uint8_t control = registers.read(kControlB);
-    bool digits_fit = true;
-    auto number = [&](uint8_t raw) -> unsigned {
-        if (control & kBinary) return raw;
-        digits_fit = digits_fit && (raw >> 4) < 10 && (raw & 0xF) < 10;
-        return (raw >> 4) * 10u + (raw & 0xF);
-    };
     const bool hours24 = control & kHours24;
-    unsigned hour = number(hours24 ? now.hour : now.hour & static_cast<uint8_t>(~kAfternoon));
-    const bool hour_fits = hours24 ? hour < 24 : hour >= 1 && hour <= 12;
-    if (!hours24) hour = hour % 12 + (now.hour & kAfternoon ? 12 : 0);
-    const unsigned second = number(now.second), minute = number(now.minute), day = number(now.day),
-                   month = number(now.month), short_year = number(now.year), century = number(now.century);
+    const bool afternoon = !hours24 && (now[kHour] & kAfternoon) != 0;
+    bool fits = true;
+    unsigned numbers[kFields];
+    for (size_t i = 0; i < kFields; ++i) {
+        const unsigned raw = i == kHour && !hours24 ? now[i] & ~kAfternoon & 0xFFu : now[i];
+        const bool decimal = !(control & kBinary);
+        numbers[i] = decimal ? (raw >> 4) * 10 + (raw & 0xF) : raw;
+        fits = fits && (!decimal || ((raw >> 4) < 10 && (raw & 0xF) < 10));
+    }
+    unsigned hour = numbers[kHour];
+    fits = fits && (hours24 ? hour < 24 : hour >= 1 && hour <= 12);
+    if (!hours24) hour = hour % 12 + (afternoon ? 12 : 0);
+    const unsigned second = numbers[kSecond], minute = numbers[kMinute], day = numbers[kDay],
+                   month = numbers[kMonth], short_year = numbers[kYear], century = numbers[kCentury];
     constexpr unsigned kFirstCentury = 19, kPivot = 70;
     unsigned year = short_year + (short_year < kPivot ? 2000 : 1900);
     if (century_register != 0 && century >= kFirstCentury) year = century * 100 + short_year;
-    const bool fits = digits_fit && hour_fits && second < 60 && minute < 60 && short_year < 100 &&
-                      month >= 1 && month <= 12 && day >= 1 && year >= 1970 && day <= days_in(year, month);
+    fits = fits && second < 60 && minute < 60 && short_year < 100 && month >= 1 && month <= 12 && day >= 1 &&
+           year >= 1970 && day <= days_in(year, month);
     if (!fits) {
         return Error::make(
             ErrorCode::kDevice,
             "rtc: {:02x}{:02x}-{:02x}-{:02x} {:02x}:{:02x}:{:02x} (raw) is no time; set the clock",
-            now.century, now.year, now.month, now.day, now.hour, now.minute, now.second);
+            now[kCentury], now[kYear], now[kMonth], now[kDay], now[kHour], now[kMinute], now[kSecond]);
     }
     constexpr uint64_t kSecondsOfDay = 86'400;
     return static_cast<uint64_t>(days_from_epoch(year, month, day)) * kSecondsOfDay + hour * 3600u +

@@ -8,7 +8,7 @@ function shortened(name) {
         sub(/^.* /, "", name)
         sub(/<.*$/, "", name)
     }
-    gsub(/bareflow::/, "", name)
+    gsub(/bareflow::|_abi_[0-9_]*::/, "", name)
     gsub(/["\\]/, "", name)
     return substr(name, 1, 80)
 }

@@ -26,10 +26,9 @@ stub_start:
     pushl %ebx
     pushl %eax
     pushl $0                        // the reason
-    pushl %esp
+    movl %esp, %eax                 // the first argument (packed.mk: -mregparm)
     call unpack_and_place
     movl %eax, %ecx
-    addl $4, %esp
     popl %esi
     testl %ecx, %ecx
     jz damaged
