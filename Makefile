@@ -15,7 +15,7 @@ JOBS := $(shell nproc)
 # What building and running needs, and what tests and checks need beside it (Debian 12).
 RUN_PACKAGES := g++ binutils xz-utils musl-dev libcli11-dev nlohmann-json3-dev qemu-system-x86 ovmf grub-common grub-pc-bin \
 	grub-efi-amd64-bin xorriso mtools dosfstools console-setup-linux
-TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest
+TEST_PACKAGES := libgtest-dev libgmock-dev python3-pytest python3-pytest-xdist
 CONVERGE_PACKAGES := python3-matplotlib
 CHECK_PACKAGES := clang-format-14 shellcheck
 # Oracles of the assemblers and the tokenizer, and what the fuzzers are built with.
@@ -39,7 +39,11 @@ KERNEL_FLAGS := $(COMMON_FLAGS) -ffreestanding -fno-exceptions -fno-rtti -fno-th
 HOST_FLAGS := $(COMMON_FLAGS)
 # Tests and the sanitizers' second build are there to be compiled often: little optimisation, line numbers only.
 TEST_FLAGS := $(HOST_FLAGS) -O1 -g1
-SAN_FLAGS := $(COMMON_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all -O1 -g1
+# (-O1 takes half as long again under sanitizers, and is for what computes.)
+SAN_FLAGS = $(COMMON_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all -g1 $(SAN_OPTIMISE)
+SAN_OPTIMISE := -Og
+# Programs' options, by CLI11: they run for a moment, and optimising them takes as long as a room of the kernel.
+PARSERS := arch/host/command_line model/tools/import_main persist/tools/native persist/tools/snap emitter/tools/emit_main
 HOST_LINK := -no-pie -Wl,--gc-sections
 # The embedded copy of the default model: a quarter of f32 is what GRUB has to load, and its text is as good
 # (model/README.md "Quantised weights").
@@ -112,7 +116,7 @@ $(BUILD)/%/model/reference_fma.o: EXTRA_FLAGS := -mfma
 
 # Changes when flags do, so that everything is compiled again then, and not whenever the Makefile changes.
 FLAGS_STAMP := $(BUILD)/flags
-FLAGS_TEXT := $(CXX) $(KERNEL_FLAGS) $(FAST) / $(HOST_FLAGS) / $(TEST_FLAGS) / $(SAN_FLAGS)
+FLAGS_TEXT := $(CXX) $(KERNEL_FLAGS) $(FAST) / $(HOST_FLAGS) / $(TEST_FLAGS) / $(SAN_FLAGS) / $(PARSERS)
 .PHONY: FORCE
 $(FLAGS_STAMP): FORCE
 	@mkdir -p $(@D)
@@ -139,11 +143,31 @@ $(BUILD)/host/%.o: %.cpp $(FLAGS_STAMP)
 $(BUILD)/host/tests/%.o: tests/%.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
-	$(Q)$(CXX) $(TEST_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
+	$(Q)$(CXX) $(TEST_FLAGS) $(PRECOMPILED_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
 $(BUILD)/san/%.o: %.cpp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CXX,$@)
-	$(Q)$(CXX) $(SAN_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
+	$(Q)$(CXX) $(SAN_FLAGS) $(PRECOMPILED_FLAGS) $(EXTRA_FLAGS) -c $< -o $@
+$(FAST:%=$(BUILD)/san/%.o): SAN_OPTIMISE := -O1
+$(foreach kind,host san,$(PARSERS:%=$(BUILD)/$(kind)/%.o)): EXTRA_FLAGS := -O0 -g1
+
+# GoogleTest and what else most unit tests include, for both kinds of them. ccache keeps what is compiled with it only if
+# it may trust the names of precompiled headers. GCC 12 no longer takes std::string from there for the library's, and warns of
+# what its copies never do.
+export CCACHE_SLOPPINESS ?= pch_defines,time_macros
+PRECOMPILED := tests/unit/precompiled.h
+precompiled_flags = -fpch-preprocess -include $(BUILD)/$(1)/$(PRECOMPILED) $(addprefix -Wno-,array-bounds restrict stringop-overflow stringop-overread)
+$(BUILD)/host/$(PRECOMPILED).gch: EXTRA_FLAGS := $(TEST_FLAGS)
+$(BUILD)/san/$(PRECOMPILED).gch: EXTRA_FLAGS := $(SAN_FLAGS)
+$(BUILD)/%/$(PRECOMPILED).gch: $(PRECOMPILED) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,CXX,$@)
+	$(Q)$(CXX) $(EXTRA_FLAGS) -x c++-header $< -o $@
+unit_objects = $(patsubst %.cpp,$(BUILD)/$(1)/%.o,$(wildcard tests/unit/*/*.cpp))
+$(call unit_objects,host): PRECOMPILED_FLAGS = $(call precompiled_flags,host)
+$(call unit_objects,san): PRECOMPILED_FLAGS = $(call precompiled_flags,san)
+$(call unit_objects,host): $(BUILD)/host/$(PRECOMPILED).gch
+$(call unit_objects,san): $(BUILD)/san/$(PRECOMPILED).gch
 
 # musl's libm members, renamed so that the host's own libm cannot take their place. A failed stack check in them comes
 # to arch/base/libm.cpp instead of musl's own trap. Angles of 2^28 quarter turns and more, which no position of a model
@@ -303,22 +327,28 @@ RESULTS := $(BUILD)/test-results
 TEST_PROGRAMS := $(BUILD)/host/unit-tests$(SOME) $(BUILD)/san/unit-tests$(SOME) $(BUILD)/bareflow-test.elf $(BUILD)/host/kvm-probe \
 	$(EMIT) $(BUILD)/host/emit-tests $(BUILD)/host/make-snapshot $(MAKE_GGUF) $(STAGES:%=$(BUILD)/bareflow-%.elf)
 
-# Builds everything first, on all cores; then the stages one after another, all of them even if one fails.
+# Builds everything first, on all cores; then the stages that keep one core busy beside each other, and the boots as many
+# at a time as there are cores. All of them even if one fails.
 test: deps-test
 	$(Q)rm -rf $(RESULTS); mkdir -p $(RESULTS)
 	$(Q)$(MAKE) -j$(JOBS) iso host $(TEST_PROGRAMS) $(BUILD)/host/oracle-tests $(BUILD)/host/tokenizer-oracle
-	$(Q)failed=; for stage in unit unit-san oracle-tests emit-tests boot-tests; do $(MAKE) $$stage || failed="$$failed $$stage"; done; \
+	$(Q)failed=; $(MAKE) -k -j$(JOBS) --output-sync=target unit-san unit oracle-tests emit-tests || failed=" unit-or-oracle-tests"; \
+	$(MAKE) boot-tests || failed="$$failed boot-tests"; \
 	tests/summary.sh $(RESULTS) || failed="$$failed summary"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 unit: $(BUILD)/host/unit-tests$(SOME)
 	$(Q)mkdir -p $(RESULTS)
 	$(Q)$< --gtest_brief=1 --gtest_output=json:$(RESULTS)/unit.json
-unit-san: $(BUILD)/san/unit-tests$(SOME)
+# In two halves, side by side under -j.
+SAN_HALVES := unit-san-0 unit-san-1
+.PHONY: $(SAN_HALVES)
+unit-san: $(SAN_HALVES)
+$(SAN_HALVES): unit-san-%: $(BUILD)/san/unit-tests$(SOME)
 	$(Q)mkdir -p $(RESULTS)
-	$(Q)$< --gtest_brief=1 --gtest_output=json:$(RESULTS)/unit-san.json
+	$(Q)GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=$* $< --gtest_brief=1 --gtest_output=json:$(RESULTS)/unit-san-$*.json
 boot-tests: iso host $(TEST_PROGRAMS)
 	$(Q)mkdir -p $(RESULTS)
-	$(Q)pytest-3 -q tests/boot
+	$(Q)pytest-3 -q -n $(JOBS) tests/boot
 $(BUILD)/host/unit-tests$(SOME): $(TEST_OBJECTS) $(TOOL_OBJECTS) $(PORTABLE_OBJECTS) $(HOST_OBJECTS) $(call stage_object,full)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(HOST_LINK) $^ -lgtest_main -lgmock -lgtest -lpthread -o $@

@@ -22,6 +22,9 @@ HOST = BUILD / "host" / "bareflow"
 TEST_KERNEL = BUILD / "bareflow-test.elf"
 SHARED_MODELS = ROOT.parent / "shared" / "models"
 
+# All limits are seconds of a quiet machine, and so many times that is waited: tests run beside each other, and beside whatever
+# else the machine does. What hangs still ends.
+PATIENCE = 4
 # A BIOS boot takes under a second here; what takes this long hangs.
 BOOT_TIMEOUT = {"bios": 30, "uefi": 60}
 TAIL = 3000  # bytes of log and console shown when a test fails
@@ -84,11 +87,12 @@ def show(command, run):
 
 
 def execute(command, log, timeout, stdin=b""):
+    """Runs to the end, or for `timeout` seconds of a quiet machine."""
     began = time.monotonic()
     # Binary, and read to the end: output that is not UTF-8 is a finding, not a crash of the test.
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        output, errors = process.communicate(stdin, timeout)
+        output, errors = process.communicate(stdin, timeout * PATIENCE)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate()
@@ -117,7 +121,7 @@ class Machine:
         self.boots += 1
         self.log = self.folder / f"boot{self.boots}.log"
         timeout = timeout or BOOT_TIMEOUT[firmware]
-        command = [LAUNCHER, "--accel", "tcg", "--firmware", firmware, "--log", self.log, "--timeout", timeout]
+        command = [LAUNCHER, "--accel", "tcg", "--firmware", firmware, "--log", self.log, "--timeout", timeout * PATIENCE]
         if kernel:
             command += ["--kernel", kernel]
         return [str(word) for word in (*command, *options)], timeout
@@ -189,6 +193,7 @@ class Terminal:
 
     def expect(self, pattern, seconds=20):
         """Waits until `pattern` (a regular expression) shows in what was not expected yet; returns the match."""
+        seconds *= PATIENCE
         end = time.monotonic() + seconds
         while True:
             match = re.compile(pattern.encode(), re.DOTALL).search(self.seen, self.read_up_to)
@@ -201,6 +206,7 @@ class Terminal:
 
     def wait(self, seconds=20):
         """The exit status, reading on meanwhile: a full terminal would stop the program."""
+        seconds *= PATIENCE
         end = time.monotonic() + seconds
         while self.process.poll() is None:
             assert time.monotonic() < end, f"still running after {seconds} s"
@@ -217,6 +223,7 @@ class Monitor:
     PROMPT = b"(qemu) "
 
     def __init__(self, path, seconds=10):
+        seconds *= PATIENCE
         end = time.monotonic() + seconds
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(seconds)
@@ -244,6 +251,7 @@ class Monitor:
 
 def wait_for_line(path, start, seconds=20):
     """Waits until a line of the file begins with `start`."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         text = path.read_text(errors="replace") if path.exists() else ""

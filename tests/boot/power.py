@@ -147,8 +147,11 @@ def faulty_file():
     """The library that stands between the host program and its disk; built when it is missing or old."""
     source, library = ROOT / "tests" / "boot" / "faulty_file.cpp", BUILD / "host" / "faulty_file.so"
     if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
-        subprocess.run(["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", source, "-o", library],
+        # Moved into its place whole: another worker may be building it too.
+        fresh = library.with_suffix(f".{os.getpid()}.so")
+        subprocess.run(["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", source, "-o", fresh],
                        check=True)
+        fresh.replace(library)
     return library
 
 

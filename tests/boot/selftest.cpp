@@ -175,8 +175,8 @@ Result<void> test_out_of_memory(Platform& platform) {
     return {};
 }
 
-/// Prints the mappings, then waits so that QEMU's `info tlb` can be asked for its view.
-Result<void> test_paging(Platform& platform) {
+/// Prints the mappings.
+Result<void> test_mappings(Platform& platform) {
     uint64_t runs = 0;
     address_space().walk([&](const Mapping& run) {
         const char rights[] = {'r', run.rights.write ? 'w' : '-', run.rights.execute ? 'x' : '-', 0};
@@ -194,7 +194,13 @@ Result<void> test_paging(Platform& platform) {
         ++runs;
     });
     LogRecord(platform.log(), "mappings_done").field("runs", runs);
-    constexpr uint64_t kWaitNs = 20'000'000'000;
+    return {};
+}
+
+/// And then waits for a key, so that QEMU's `info tlb` can be asked for its view.
+Result<void> test_paging(Platform& platform) {
+    TRY(test_mappings(platform));
+    constexpr uint64_t kWaitNs = 60'000'000'000;
     const uint64_t begin = platform.clock().now_ns();
     while (platform.clock().now_ns() - begin < kWaitNs && platform.terminal().poll() == Terminal::kNone)
         cpu::pause();
@@ -300,6 +306,7 @@ Result<void> run_selftest(std::string_view name, Platform& platform) {
     constexpr std::string_view kDiskPrefix = "disk:";
     if (name.starts_with(kDiskPrefix)) return run_disk_selftest(name.substr(kDiskPrefix.size()), platform);
     if (name == "malloc") return test_malloc(platform);
+    if (name == "mappings") return test_mappings(platform);
     if (name == "paging") return test_paging(platform);
     if (name == "recover") return test_recover(platform);
     if (name == "cores") return test_cores(platform);

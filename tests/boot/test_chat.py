@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from harness import Terminal
+from harness import PATIENCE, Terminal
 
 CTRL_C, CTRL_D, ENTER, UP, BACKSPACE = "\x03", "\x04", "\r", "\x1b[A", "\x7f"
 PROMPT = r"\n> "
@@ -72,7 +72,7 @@ def test_ctrl_c_ends_a_story_and_not_the_chat(chat):
 
 def test_the_terminal_is_given_back_when_the_program_is_killed(chat):
     # The host program changes the mode when it first reads, which is after its prompt.
-    end = time.monotonic() + 5
+    end = time.monotonic() + 5 * PATIENCE
     while chat.is_restored():
         assert time.monotonic() < end, "a chat takes keys one by one"
         time.sleep(0.01)

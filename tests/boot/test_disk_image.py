@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, HOST, ROOT, execute
+from harness import BUILD, HOST, PATIENCE, ROOT, execute
 
 MAKE_DISK = ROOT / "iso" / "make-disk.sh"
 KERNEL = BUILD / "bareflow.elf"
@@ -261,7 +261,7 @@ def test_without_a_launcher_its_own_options_are_read(tmp_path):
     config.write_text(f"prompt = {PROMPT[1]}\nn-predict = 20\ntemp=0\nexit=debug-exit\n")
     run = execute(qemu(make_disk(tmp_path / "disk.img", "--config", config), log), log, 30)
     assert run.status == 33
-    hosted = subprocess.run([HOST, *PROMPT, "--log", tmp_path / "host.log"], capture_output=True, timeout=60)
+    hosted = subprocess.run([HOST, *PROMPT, "--log", tmp_path / "host.log"], capture_output=True, timeout=60 * PATIENCE)
     assert run.output.partition(b"\x02BAREFLOW\x02\n")[2] == hosted.stdout
 
 

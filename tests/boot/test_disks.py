@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from harness import BUILD, Monitor, Terminal, wait_for_line
+from harness import BUILD, PATIENCE, Monitor, Terminal, wait_for_line
 
 BUSES = ["virtio", "virtio-legacy", "ahci"]
 DRIVER = {"virtio": "virtio-blk", "virtio-legacy": "virtio-blk-legacy", "ahci": "ahci"}
@@ -232,7 +232,7 @@ def test_a_disk_that_stalls_is_turned_off_and_writes_to_no_memory_afterwards(mac
     stalled = run.records("disk_stalled")
     assert stalled[-1]["ok"] == "false" and "in time" in stalled[-1]["error"]
     assert float(stalled[-1]["ms"]) >= 10_000
-    assert run.seconds < 50  # QEMU itself waits for a SATA disk's request when the drive is reset
+    assert run.seconds < 50 * PATIENCE  # QEMU itself waits for a SATA disk's request when the drive is reset
     after = run.record("disk_after_stall")
     assert after["untouched"] == "true"
     assert after["ok"] == "false" and "it is turned off" in after["error"]
@@ -267,7 +267,7 @@ def test_a_machine_without_disks_loses_no_time_over_them(machine):
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_registers_of_disks_are_uncached_and_never_executable(machine, tmp_path, firmware):
     """UEFI puts 64-bit registers above 4 GiB: test_uefi_machines_have_their_disks_too works with them."""
-    run = machine.self_test("paging", *options_of("virtio", make_disk(tmp_path)), firmware=firmware, timeout=60)
+    run = machine.self_test("mappings", *options_of("virtio", make_disk(tmp_path)), firmware=firmware)
     device = [record for record in run.records("mapping") if record["uncached"] == "true"]
     assert len(device) >= 3, "the local APIC, the virtio disk, the SATA controller"
     assert {record["rights"] for record in device} == {"rw-"}

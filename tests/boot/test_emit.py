@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, ROOT, Terminal
+from harness import BUILD, PATIENCE, ROOT, Terminal
 
 EMIT = BUILD / "host" / "bareflow-emit"
 MODEL = ROOT / "model" / "bareflow-stories.bin"
@@ -29,7 +29,7 @@ EXACT = r"(?m)^\s+\d+: [0-9a-f]+ +(\d+) (\w+) +(\w+) +DEFAULT +\d+ (\w+)$"  # re
 
 
 def emit(*arguments, status=0):
-    done = subprocess.run([EMIT, *map(str, arguments)], capture_output=True, timeout=60)
+    done = subprocess.run([EMIT, *map(str, arguments)], capture_output=True, timeout=60 * PATIENCE)
     print("$ bareflow-emit", *arguments, "\n", done.stdout[-2000:].decode(errors="replace"), done.stderr.decode())
     assert done.returncode == status
     assert (status == 0) or done.stderr, "an error says what is wrong"
@@ -37,7 +37,7 @@ def emit(*arguments, status=0):
 
 
 def output(*command):
-    return subprocess.run([str(word) for word in command], capture_output=True, check=True, text=True, timeout=60).stdout
+    return subprocess.run([str(word) for word in command], capture_output=True, check=True, text=True, timeout=60 * PATIENCE).stdout
 
 
 def raw(tmp_path, key, *options):
@@ -191,7 +191,7 @@ def test_the_list_has_an_example_of_each_operation_that_can_be_emitted():
 def test_make_dump_shows_what_objdump_sees():
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
     command = ["make", "dump", "SHAPE=1x64x64", "ISA=avx512", "TYPE=f16"]
-    shown = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, check=True, text=True, timeout=120).stdout
+    shown = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, check=True, text=True, timeout=120 * PATIENCE).stdout
     assert "<project_1x64x64_f16_fma_avx512>:" in shown
     assert "vcvtph2ps zmm" in shown and "(bad)" not in shown
 

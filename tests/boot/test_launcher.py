@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import BUILD, LAUNCHER, ROOT, children_of, execute, wait_for_line
+from harness import BUILD, LAUNCHER, PATIENCE, ROOT, children_of, execute, wait_for_line
 
 # Needs no machine: the launcher ends before it starts one.
 WRONG_OPTIONS = {
@@ -140,10 +140,10 @@ def test_a_model_that_fw_cfg_cannot_carry_is_an_error_before_qemu_starts(tmp_pat
 
 
 def test_a_timeout_ends_the_machine_and_says_so(machine):
-    run = machine.boot("-p", "x", "--set", "test=paging", kernel=BUILD / "bareflow-test.elf", timeout=2)
+    run = machine.boot("-p", "x", "--set", "test=paging", "--timeout", "2", kernel=BUILD / "bareflow-test.elf")
     assert run.status == 1
     assert "no end within 2 s" in run.errors and str(machine.log) in run.errors
-    assert run.seconds < 6
+    assert run.seconds < 6 * PATIENCE
 
 
 def test_an_option_that_the_kernel_refuses_ends_with_its_reason(machine):
@@ -184,14 +184,14 @@ def test_the_log_says_which_accelerator_was_taken_and_why(tmp_path):
     run = execute(command, log, 40)
     assert run.status == 0
     launcher = run.record("launcher")
-    probe = subprocess.run([BUILD / "host" / "kvm-probe"], capture_output=True, text=True, timeout=10)
+    probe = subprocess.run([BUILD / "host" / "kvm-probe"], capture_output=True, text=True, timeout=10 * PATIENCE)
     assert launcher["accel"] == ("kvm" if probe.returncode == 0 else "tcg")
     assert launcher["reason"] == probe.stdout.strip().removeprefix("kvm: ")
     assert run.log.startswith("launcher ")
 
 
 def test_forcing_kvm_where_it_does_not_work_is_an_error(tmp_path):
-    if subprocess.run([BUILD / "host" / "kvm-probe"], capture_output=True, timeout=10).returncode == 0:
+    if subprocess.run([BUILD / "host" / "kvm-probe"], capture_output=True, timeout=10 * PATIENCE).returncode == 0:
         pytest.skip("KVM works here")
     run = execute([str(LAUNCHER), "--log", str(tmp_path / "log"), "--accel", "kvm", "-p", "x"], tmp_path / "log", 10)
     assert run.status == 1
@@ -239,8 +239,8 @@ def test_no_machine_stays_behind_a_killed_launcher(machine, killer):
     children = children_of(process.pid)
     assert any("qemu-system" in line for line in children.values())
     process.send_signal(killer)
-    process.wait(10)
-    end = time.monotonic() + 10
+    process.wait(10 * PATIENCE)
+    end = time.monotonic() + 10 * PATIENCE
     while any(is_alive(pid) for pid in children) and time.monotonic() < end:
         time.sleep(0.05)
     assert {pid: line for pid, line in children.items() if is_alive(pid)} == {}
@@ -255,8 +255,8 @@ def test_a_reader_that_goes_away_ends_the_machine(machine):
     os.close(writer)
     assert os.read(reader, 1) == b"O"
     os.close(reader)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=20 * PATIENCE)
     print(errors)
     assert process.returncode == 1
     assert "nobody reads" in errors
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 15 * PATIENCE

@@ -76,7 +76,7 @@ def test_the_paging_walker_agrees_with_qemu_page_by_page(machine, tmp_path):
 
 
 def test_no_page_is_writable_and_executable_and_page_0_is_not_mapped(machine):
-    run = machine.self_test("paging", timeout=40)
+    run = machine.self_test("mappings")
     assert run.status == 0
     walked = pages_of_walker(run.log)
     assert [hex(address) for address, page in walked.items() if page.writable and page.executable] == []

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 import hugging_face
-from harness import BUILD, HOST, ROOT, bare_machine, execute
+from harness import BUILD, HOST, PATIENCE, ROOT, bare_machine, execute
 
 PROMPT = ["-p", "Once upon a time", "-n", "20", "--temp", "0"]
 
@@ -120,7 +120,7 @@ def test_a_machine_that_is_too_small_says_so_before_it_starts(machine, firmware,
     booted = machine.boot("--ram", ram, *PROMPT, firmware=firmware)
     assert booted.status == 1
     assert f"{ram} MiB of RAM are too few" in booted.errors and "--ram" in booted.errors
-    assert booted.seconds < 5
+    assert booted.seconds < 5 * PATIENCE
 
 
 def test_a_context_that_the_model_does_not_have_is_an_error_not_a_crash(machine):
@@ -144,7 +144,7 @@ def test_a_configuration_file_on_the_iso_is_read(tmp_path):
     assert run.status == 33
     text = run.output.partition(b"\x02BAREFLOW\x02\n")[2]
     hosted = subprocess.run([HOST, "-p", "A dog and a cat", "-n", "30", "--temp", "0", "--log", tmp_path / "host.log"],
-                            capture_output=True, timeout=60)
+                            capture_output=True, timeout=60 * PATIENCE)
     assert text == hosted.stdout
 
 

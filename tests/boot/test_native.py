@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, ROOT, execute
+from harness import BUILD, PATIENCE, ROOT, Machine, execute
 
 MODEL = BUILD / "model" / "embedded-q8_0.wllm"
 TOOL = BUILD / "host" / "bareflow-native"
@@ -15,7 +15,7 @@ OK = 33  # QEMU's status for the kernel's 0x10
 
 
 def native(*arguments, status=0):
-    done = subprocess.run([TOOL, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([TOOL, *map(str, arguments)], capture_output=True, text=True, timeout=120 * PATIENCE)
     print("$ bareflow-native", *arguments, "\n", done.stdout, done.stderr)
     assert done.returncode == status
     assert (status == 0) or done.stderr, "an error says what is wrong"
@@ -26,7 +26,7 @@ def native(*arguments, status=0):
 def snapshot(tmp_path_factory):
     """A slot as a boot of the default model leaves it, on a CPU like TCG's."""
     path = tmp_path_factory.mktemp("snapshot") / "SNAPA.BIN"
-    subprocess.run([BUILD / "host" / "make-snapshot", MODEL, path], check=True, capture_output=True, timeout=120)
+    subprocess.run([BUILD / "host" / "make-snapshot", MODEL, path], check=True, capture_output=True, timeout=120 * PATIENCE)
     return path
 
 
@@ -46,10 +46,10 @@ def disk(snapshot, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def wanted(machine):
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory):
     """What the full kernel writes."""
-    return machine.boot(*TEXT).output
+    return Machine(tmp_path_factory.mktemp("wanted")).boot(*TEXT).output
 
 
 def test_a_native_kernel_writes_what_the_full_one_does_and_makes_nothing(machine, kernel, wanted):

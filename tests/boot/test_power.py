@@ -15,7 +15,7 @@ import tempfile
 
 import pytest
 
-from harness import HOST, Host, Machine, Monitor, parse_log, wait_for_line
+from harness import HOST, PATIENCE, Host, Machine, Monitor, parse_log, wait_for_line
 from power import Recording, error_on, faulty_drive, host_environment, logged_drive, parse_write_log, shape
 from volume import (SECTOR, SLOTS, for_mtools, fsck, get, make_model, make_volume, newest, parse_slot, place_of, put,
                     valid_snapshots)
@@ -76,7 +76,7 @@ class OnHost:
 
     def run(self, disk, rule=None, log=None, number=0):
         run_log = self.folder / f"run{number}.log"
-        done = subprocess.run([HOST, "--log", run_log, *STORY, "--disk", disk], capture_output=True, timeout=60,
+        done = subprocess.run([HOST, "--log", run_log, *STORY, "--disk", disk], capture_output=True, timeout=60 * PATIENCE,
                               env=host_environment(disk, rule, log))
         return done.returncode, done.stdout, parse_log(run_log.read_text(errors="replace")), done.stderr.decode(errors="replace")
 
@@ -552,7 +552,7 @@ def test_a_disk_that_is_yanked_while_the_text_is_written_leaves_its_old_snapshot
     monitor = Monitor(socket)
     wait_for_line(machine.log, "first_token")
     monitor.ask("drive_del d")
-    output, _ = process.communicate(timeout=40)
+    output, _ = process.communicate(timeout=40 * PATIENCE)
     assert process.returncode == 0 and output.startswith(story.kernel.rstrip())
     records = parse_log(machine.log.read_text())
     assert record_named(records, "snapshot")["start"] == "warm"

@@ -237,7 +237,7 @@ def test_the_launcher_gives_the_machine_a_screen(machine, tmp_path):
 
 
 def test_video_memory_is_write_combining_and_never_executable(machine):
-    run = Machine(machine.folder).self_test("paging", "--", *VGA, timeout=40)
+    run = Machine(machine.folder).self_test("mappings", "--", *VGA)
     video = [record for record in run.records("mapping") if record["combining"] == "true"]
     assert sum(int(record["end"], 16) - int(record["start"], 16) for record in video) >= 800 * 600 * 4
     assert {record["rights"] for record in video} == {"rw-"}

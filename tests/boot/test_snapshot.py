@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import parse_log, wait_for_line
+from harness import PATIENCE, parse_log, wait_for_line
 from volume import BUILD_ID, fsck, get, make_model, make_volume, newest, patch_header, put
 
 STORY = ["-p", "Once upon a time", "-n", "12", "--temp", "0", "--tune", "off"]
@@ -44,14 +44,19 @@ def counts(run):
 # ---------------------------------------------------------------------------------------------- the same machine
 
 
-def milliseconds_to_50_tokens(run):
+def first_token_ms(run):
+    return float(run.record("first_token")["since_start_ms"])
+
+
+def ms_from_the_first_to_the_50th_token(run):
     generation = [record for record in run.records("timing") if record["of"] == "generation"]
     assert generation[0]["tokens"] == "49"
-    return float(run.record("first_token")["since_start_ms"]) + float(generation[0]["ms"])
+    return float(generation[0]["ms"])
 
 
 def test_the_second_boot_makes_nothing_looks_for_nothing_and_is_sooner(machine, disk):
-    """Clocks that count instructions: the same figures each time."""
+    """Clocks that count instructions: the text takes the same each time. What comes before it waits for the disk too, and so for a
+    host that is busy: of that, the quicker one of two boots counts."""
     story = ["-p", "Once upon a time", "-n", "50", "--temp", "0", "--tune-ms", "200", "--accel", "icount"]
     cold, warm, third = (boot(machine, disk, story=story) for _ in range(3))
     assert start_of(cold) == ("cold", "empty")
@@ -64,9 +69,10 @@ def test_the_second_boot_makes_nothing_looks_for_nothing_and_is_sooner(machine, 
         assert run.records("byte_products") == [], "which bytes are multiplied quickest is known"
         assert run.records("plan") == run.records("tune") == run.records("snapshot_refused") == []
     assert cold.output == warm.output == third.output
-    first_token = [float(run.record("first_token")["since_start_ms"]) for run in (cold, warm, third)]
-    tokens = [milliseconds_to_50_tokens(run) for run in (cold, warm, third)]
-    print(f"first token after {first_token} ms, 50 tokens after {tokens} ms")
+    first_token = [first_token_ms(run) for run in (cold, warm, third)]
+    tokens = [ms_from_the_first_to_the_50th_token(run) for run in (cold, warm, third)]
+    print(f"first token after {first_token} ms, 49 more in {tokens} ms")
+    assert min(first_token[1:]) + tokens[1] < first_token[0] + tokens[0]
     assert max(first_token[1:]) <= first_token[0] + 20
     assert max(tokens[1:]) < tokens[0]
 
@@ -205,7 +211,7 @@ def cut_off(machine, disk):
                                start_new_session=True)
     wait_for_line(machine.log, "first_token")
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
+    process.wait(10 * PATIENCE)
     records = [record for record in parse_log(machine.log.read_text(errors="replace")) if record.event == "snapshot"]
     return records[0]["start"]
 

@@ -15,7 +15,7 @@ ORACLE_SAN_OBJECTS := $(patsubst %.cpp,$(BUILD)/san/%.o,$(ORACLE_TESTS) $(ORACLE
 
 # xbyak and asmjit are not ours to sanitize, and a planted bug is one on purpose.
 oracle_objects = $(foreach kind,host san fuzz,$(1:%=$(BUILD)/$(kind)/tests/oracle/%.o))
-$(call oracle_objects,assemble_xbyak emit_xbyak): EXTRA_FLAGS := -O1 -g0 -fno-sanitize=all
+$(call oracle_objects,assemble_xbyak emit_xbyak): EXTRA_FLAGS := -O0 -g0 -fno-sanitize=all
 $(call oracle_objects,assemble_asmjit assemble_planted emit_asmjit planted_routines): EXTRA_FLAGS := -g0 -fno-sanitize=all
 
 .PHONY: oracle-tests oracle-tests-san tokenizer-oracle

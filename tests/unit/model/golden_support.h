@@ -15,17 +15,15 @@
 #include "model/tools/files.h"
 #include "model/tools/import.h"
 #include "model/weights.h"
+#include "tests/unit/base/sanitized.h"
 #include "tests/unit/model/compute_support.h"
 
 namespace bareflow::testing {
 
-#ifdef __SANITIZE_ADDRESS__
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
-
 using Tokens = std::vector<uint32_t>;
+
+/// As far into a text as sanitizers look, which are slow and look for other things: all of it is the ordinary build's.
+constexpr size_t kSanitizedSteps = 48;
 
 /// A text that llama2.c's run wrote at temperature 0.
 struct GreedyText {

@@ -18,7 +18,7 @@ using testing::greedy_texts_of_model_card;
 using testing::greedy_texts_of_stories260k;
 using testing::GreedyText;
 using testing::ImportedModel;
-using testing::kSanitized;
+using testing::kSanitizedSteps;
 using testing::operators_of;
 using testing::Tokens;
 
@@ -77,8 +77,11 @@ void expect_same_choices(const ImportedModel& model, NumericClass numerics, cons
         }
     }
     EXPECT_LE(worst, promise.logit_bound) << name_of(promise.type) << " " << name_of(numerics);
-    EXPECT_LE(static_cast<double>(unclear), promise.max_unclear_share * static_cast<double>(tokens.size()))
-        << name_of(promise.type);
+    if (!kSanitized) {  // a text's beginning is open
+        EXPECT_LE(static_cast<double>(unclear),
+                  promise.max_unclear_share * static_cast<double>(tokens.size()))
+            << name_of(promise.type);
+    }
     if (unclear > 0) {
         std::cout << "[ margins  ] " << name_of(promise.type) << " " << name_of(numerics) << ": " << unclear
                   << " of " << tokens.size() << " steps are too close to tell and not compared\n";
@@ -92,7 +95,7 @@ void expect_llama2c_texts(const std::string& path, const std::string& tokenizer,
     DoubleTransformer exact(model->weights());
     for (const GreedyText& golden : texts) {
         SCOPED_TRACE("prompt '" + golden.prompt + "'");
-        const Tokens tokens = write_greedily(*model, NumericClass::kMulAdd, golden);
+        Tokens tokens = write_greedily(*model, NumericClass::kMulAdd, golden);
         EXPECT_EQ(model->text_of(tokens), golden.text);
         ASSERT_LE(golden.ids.size() + 1, tokens.size());
         EXPECT_EQ(Tokens(tokens.begin() + 1, tokens.begin() + 1 + static_cast<long>(golden.ids.size())),
@@ -101,6 +104,7 @@ void expect_llama2c_texts(const std::string& path, const std::string& tokenizer,
         const size_t given = model->tokens_of(golden.prompt).size();
         const std::vector<ExactStep> steps = exact_steps(exact, tokens);
         for (size_t i = given; i < tokens.size(); ++i) EXPECT_EQ(tokens[i], steps[i - 1].best);
+        if (kSanitized) tokens.resize(std::min(tokens.size(), kSanitizedSteps));
         for (const Promise& promise : kPromises) {
             const auto typed = ImportedModel::make(path, tokenizer, promise.type);
             ASSERT_TRUE(typed.has_value());
@@ -123,9 +127,10 @@ TEST(GoldenTexts, Stories260KWritesWhatLlama2cWroteFromItInEveryClassAndType) {
     if (!std::filesystem::exists(folder + "stories260K.bin")) {
         GTEST_SKIP() << folder << "stories260K.bin is not there: its golden texts are not compared";
     }
-    const std::vector<GreedyText> texts = greedy_texts_of_stories260k(folder + "EXPECTED.md");
+    std::vector<GreedyText> texts = greedy_texts_of_stories260k(folder + "EXPECTED.md");
     ASSERT_EQ(texts.size(), 2u);
     for (const GreedyText& text : texts) EXPECT_EQ(text.ids.size(), 96u);
+    if (kSanitized) texts.resize(1);
     expect_llama2c_texts(folder + "stories260K.bin", folder + "tok512.bin", texts);
 }
 

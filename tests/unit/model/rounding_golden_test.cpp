@@ -17,6 +17,7 @@ using testing::CountingAllocator;
 using testing::DoubleTransformer;
 using testing::GreedyText;
 using testing::ImportedModel;
+using testing::kSanitizedSteps;
 using testing::operators_of;
 using testing::Tokens;
 
@@ -145,27 +146,32 @@ void expect_rounding_only(const ImportedModel& model, NumericClass numerics, con
 
 void expect_rounding_only(const std::string& path, const std::string& tokenizer,
                           const std::vector<GreedyText>& texts) {
+    // They are slow under sanitizers, which look for other things.
+    const size_t most_texts = kSanitized ? 1 : texts.size();
     for (const Stored& stored : kStored) {
         SCOPED_TRACE(std::string(name_of(stored.weights)) + ", cache " + std::string(name_of(stored.cache)));
         const auto model = ImportedModel::make(path, tokenizer, stored.weights);
         ASSERT_TRUE(model.has_value());
         Told told;
-        for (size_t i = 0; i < std::min(texts.size(), stored.texts); ++i) {
+        for (size_t i = 0; i < std::min(most_texts, stored.texts); ++i) {
             for (NumericClass numerics : classes()) {
                 SCOPED_TRACE(name_of(numerics));
-                expect_rounding_only(*model, numerics, stored, model->tokens_of(texts[i].text), told);
+                Tokens tokens = model->tokens_of(texts[i].text);
+                if (kSanitized) tokens.resize(std::min(tokens.size(), kSanitizedSteps));
+                expect_rounding_only(*model, numerics, stored, tokens, told);
             }
         }
-        EXPECT_GE(static_cast<double>(told.asserted), kAssertedShare * static_cast<double>(told.steps));
+        if (!kSanitized) {  // a text's beginning is open
+            EXPECT_GE(static_cast<double>(told.asserted), kAssertedShare * static_cast<double>(told.steps));
+        }
         std::cout << "[ margins  ] " << name_of(stored.weights) << ", cache " << name_of(stored.cache) << ": "
                   << told.asserted << " of " << told.steps << " choices asserted\n";
     }
 }
 
 TEST(RoundingGolden, TheDefaultModelOfEveryTypeDiffersFromDoublePrecisionByRoundingOnly) {
-    std::vector<GreedyText> texts = testing::greedy_texts_of_model_card();
+    const std::vector<GreedyText> texts = testing::greedy_texts_of_model_card();
     ASSERT_EQ(texts.size(), 7u);
-    if (testing::kSanitized) texts.resize(1);  // they are slow there, and look for other things
     expect_rounding_only("model/bareflow-stories.bin", "", texts);
 }
 

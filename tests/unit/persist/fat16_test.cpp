@@ -2,8 +2,10 @@
 #include "persist/fat16.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <random>
 
@@ -55,11 +57,12 @@ TEST_F(Volume, TellsWhatItIs) {
 
 TEST_F(Volume, ReadsWhatMtoolsWrote) {
     const std::string text = pattern(100'000, 1);
-    const std::string host = testing::TempDir() + "fat16_host.bin";
+    const std::string host = testing::TempDir() + "fat16_host." + std::to_string(getpid());
     std::ofstream(host, std::ios::binary) << text;
     mtools("mmd" + image() + "::/Models ::/Models/Deep");
     mtools("mcopy" + image() + host + " '::/Models/A name longer than eight.letters'");
     mtools("mcopy" + image() + host + " ::/Models/Deep/SHORT.BIN");
+    std::filesystem::remove(host);
     mtools("mattrib" + image() + "+r +h +s ::/Models/Deep/SHORT.BIN");
     mount();
     EXPECT_EQ(names_in(volume(), "models"),

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -15,7 +16,7 @@ namespace {
 using Access = FileBlockDevice::Access;
 
 struct FileDisk : testing::Test {
-    const std::string path = testing::TempDir() + "file_disk.img";
+    const std::string path = testing::TempDir() + "file_disk." + std::to_string(getpid());
     void SetUp() override {
         std::ofstream(path, std::ios::binary) << std::string(10 * kSectorBytes + 100, 'a');
     }
