@@ -20,8 +20,10 @@ Result<void> Conversation::open(Allocator& allocator, const ChatTemplate& chat_t
     const uint32_t context = session_.transformer().context();
     set_template(chat_template);
     system_ = TRY(Buffer<char>::make(allocator, kMaxText, "system prompt"));
-    turns_ = TRY(Buffer<Turn>::make(allocator, context / 2 + 2, "turns"));
-    texts_ = TRY(Buffer<char>::make(allocator, kMaxText + context * kTextBytesPerToken, "what was said"));
+    most_text_ = kMaxText + context * kTextBytesPerToken;
+    // With room for a turn more, before which nothing has to go.
+    turns_ = TRY(Buffer<Turn>::make(allocator, context / 2 + 3, "turns"));
+    texts_ = TRY(Buffer<char>::make(allocator, most_text_ + kMaxText, "what was said"));
     replies_ = TRY(Buffer<uint32_t>::make(allocator, context, "replies"));
     prompt_ = TRY(Buffer<uint32_t>::make(allocator, context, "tokens before a reply"));
     between_ = TRY(Buffer<char>::make(allocator, 2 * kMaxText + kTemplateText, "a template's text"));
@@ -42,8 +44,8 @@ Said Conversation::said() const {
 }
 
 Result<void> Conversation::restore(const ChatTemplate& chat_template, const Said& said) {
-    if (said.system.size() > kMaxText || said.turns.size() > turns_.size() ||
-        said.texts.size() > texts_.size() || said.replies.size() > replies_.size()) {
+    if (said.system.size() > kMaxText || said.turns.size() >= turns_.size() ||
+        said.texts.size() > most_text_ || said.replies.size() > replies_.size()) {
         return Error::make(
             ErrorCode::kOutOfRange,
             "its {} turns, {} bytes and {} tokens of replies do not fit in a context of {} tokens; raise -c",
@@ -91,7 +93,6 @@ std::span<const uint32_t> Conversation::last_reply() const {
 }
 
 void Conversation::add_turn(std::string_view text) {
-    while (turn_count_ == turns_.size() || text.size() > texts_.size() - texts_size_) forget_oldest(1);
     copy(text, texts_.data() + texts_size_);
     texts_size_ += text.size();
     turns_[turn_count_++] = {static_cast<uint32_t>(text.size()), 0};
@@ -155,9 +156,12 @@ Result<uint32_t> Conversation::write_turns(uint32_t first) {
     return writer.finish();
 }
 
-Result<bool> Conversation::fit(uint32_t first, uint32_t room) {
-    const uint32_t reply = turns_[turn_count_ - 1].reply_size;
-    for (;; ++first) {
+Result<bool> Conversation::fit(uint32_t first, uint32_t room, uint32_t reply) {
+    // A turn more than there may be, or more text, costs the oldest, too.
+    for (size_t text = texts_size_; turn_count_ - first == turns_.size() || text > most_text_; ++first)
+        text -= turns_[first].text_size;
+    // Of those left a quarter at a time: one by one would encode each turn once for each that goes.
+    for (;; first += (turn_count_ - first + 3) / 4) {
         const uint32_t tokens = TRY(write_turns(first));
         const uint64_t needed = uint64_t{tokens} + reply;
         const bool is_last = first + 1 == turn_count_;
@@ -171,7 +175,7 @@ Result<bool> Conversation::fit(uint32_t first, uint32_t room) {
                     .field("kept", turn_count_)
                     .field("tokens", needed);
             }
-            session_.lay_out(prompt_.span().first(tokens), last_reply());
+            session_.lay_out(prompt_.span().first(tokens), last_reply().first(reply));
             return true;
         }
         if (is_last) return false;
@@ -181,7 +185,7 @@ Result<bool> Conversation::fit(uint32_t first, uint32_t room) {
 bool Conversation::make_room() {
     take_reply();
     if (turn_count_ == 1) return false;
-    const Result<bool> fits = fit(1, 0);
+    const Result<bool> fits = fit(1, 0, turns_[turn_count_ - 1].reply_size);
     return fits.ok() && fits.value();
 }
 
@@ -189,13 +193,15 @@ Result<RunStatistics> Conversation::write_story(std::string_view text, const Set
                                                 TextListener& listener) {
     const WriteRequest request{settings.max_tokens, settings.sampling, settings.stops};
     const RunStatistics run = TRY(session_.generate(text, request, listener));
+    turn_count_ = replies_size_ = 0, texts_size_ = 0;  // the story before
+    add_turn(text);
     take_reply();
     return run;
 }
 
-Result<RunStatistics> Conversation::reply(const Settings& settings, TextListener& listener) {
+Result<RunStatistics> Conversation::reply(uint32_t begun, const Settings& settings, TextListener& listener) {
     const uint32_t quarter = context() / 4;
-    if (!TRY(fit(0, settings.max_tokens < quarter ? settings.max_tokens : quarter))) {
+    if (!TRY(fit(0, settings.max_tokens < quarter ? settings.max_tokens : quarter, begun))) {
         return Error::make(
             ErrorCode::kOutOfRange,
             "this does not fit in the context of {} tokens{}; shorten it, or raise -c (this model has {} at "
@@ -220,14 +226,11 @@ Result<RunStatistics> Conversation::say(std::string_view text, const Settings& s
         return Error::make(ErrorCode::kOutOfRange, "that has {} bytes; at most {} can be said at a time",
                            text.size(), kMaxText);
     }
-    if (template_->is_plain()) turn_count_ = replies_size_ = 0, texts_size_ = 0;
+    if (template_->is_plain()) return write_story(text, settings, listener);
     add_turn(text);
-    Result<RunStatistics> run =
-        template_->is_plain() ? write_story(text, settings, listener) : reply(settings, listener);
+    Result<RunStatistics> run = reply(0, settings, listener);
     // What nothing came of was not said.
-    const bool nothing =
-        !run.ok() || (run.value().stop == StopReason::kInterrupt && run.value().generated == 0);
-    if (nothing && !(run.ok() && template_->is_plain())) drop_last();
+    if (!run.ok() || (run.value().stop == StopReason::kInterrupt && run.value().generated == 0)) drop_last();
     return run;
 }
 
@@ -235,16 +238,13 @@ Result<RunStatistics> Conversation::say_again(const Settings& settings, TextList
     forgotten_ = 0;
     if (turn_count_ == 0) return Error::make(ErrorCode::kNotFound, "nothing was written yet");
     if (template_->is_plain()) return write_story(last_text(), settings, listener);
-    uint32_t& size = turns_[turn_count_ - 1].reply_size;
-    replies_size_ -= size;
-    size = 0;
-    return reply(settings, listener);
+    return reply(0, settings, listener);
 }
 
 Result<RunStatistics> Conversation::say_more(const Settings& settings, TextListener& listener) {
     forgotten_ = 0;
     if (turn_count_ == 0) return Error::make(ErrorCode::kNotFound, "nothing was written yet");
-    if (!template_->is_plain()) return reply(settings, listener);
+    if (!template_->is_plain()) return reply(turns_[turn_count_ - 1].reply_size, settings, listener);
     if (session_.tokens().size() == context())
         return Error::make(ErrorCode::kOutOfRange, "the context of {} tokens is full; raise -c", context());
     Result<RunStatistics> run =

@@ -33,7 +33,7 @@ class Conversation final : private RoomMaker {
         std::span<const std::string_view> stops;
     };
     /// A turn: writes the reply to `text`, or with a plain template goes on with it. An error, and all is as before, where
-    /// not even this turn fits in the context.
+    /// not even this turn fits in the context; so too with the two below.
     Result<RunStatistics> say(std::string_view text, const Settings& settings, TextListener& listener);
     /// The last reply anew, or further. kNotFound: there is none.
     Result<RunStatistics> say_again(const Settings& settings, TextListener& listener);
@@ -58,7 +58,8 @@ class Conversation final : private RoomMaker {
 
  private:
     void set_template(const ChatTemplate& chat_template);
-    Result<RunStatistics> reply(const Settings& settings, TextListener& listener);
+    /// Goes on behind the first `begun` tokens of the last reply, which until then stays as it is.
+    Result<RunStatistics> reply(uint32_t begun, const Settings& settings, TextListener& listener);
     Result<RunStatistics> write_story(std::string_view text, const Settings& settings,
                                       TextListener& listener);
     void add_turn(std::string_view text);
@@ -67,9 +68,9 @@ class Conversation final : private RoomMaker {
     /// Tokens before the reply, into prompt_, if the turns from `first` on are all that was said. There may be more than it
     /// takes.
     Result<uint32_t> write_turns(uint32_t first);
-    /// Lays out turns with room for `room` tokens behind the last one's reply, `first` or more forgotten; false where not even
-    /// the last one fits.
-    Result<bool> fit(uint32_t first, uint32_t room);
+    /// Lays out turns with room for `room` tokens behind the first `reply` of the last one's reply, `first` or more forgotten;
+    /// false, and nothing has changed, where not even the last one fits.
+    Result<bool> fit(uint32_t first, uint32_t room, uint32_t reply);
     bool make_room() override;
     /// Takes over the reply that the session has.
     void take_reply();
@@ -87,7 +88,7 @@ class Conversation final : private RoomMaker {
     Buffer<uint32_t> replies_;  ///< (context)
     Buffer<uint32_t> prompt_;   ///< (context)
     Buffer<char> between_;      ///< for the template's writer
-    size_t system_size_ = 0, texts_size_ = 0;
+    size_t system_size_ = 0, texts_size_ = 0, most_text_ = 0;
     uint32_t turn_count_ = 0, replies_size_ = 0;
 };
 

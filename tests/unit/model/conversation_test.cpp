@@ -263,6 +263,64 @@ TEST(Conversation, WhatDoesNotFitEvenAloneIsRefusedAndNothingIsForgotten) {
     EXPECT_EQ(desk.conversation->turns(), 1u);
 }
 
+TEST(Conversation, WhatIsRefusedForgetsNothingWhereTheTextsAreFull) {
+    ConversationDesk desk("chatml", 128);
+    const std::vector<Turn> turns(5, {1000, 1});
+    const std::string texts(5000, 'x');
+    const std::vector<uint32_t> replies(5, desk.byte_token('a'));
+    const Said said{"", turns, texts, replies};
+    ASSERT_TRUE(desk.conversation->restore(desk.conversation->chat_template(), said).ok());
+    EXPECT_THAT(desk.say(std::string(3000, 'q')), HasSubstr("does not fit"));
+    EXPECT_EQ(desk.conversation->said().texts, texts);
+    EXPECT_EQ(desk.conversation->said().replies.size(), 5u);
+    EXPECT_EQ(desk.say("Hi!"), "");
+    EXPECT_EQ(desk.conversation->said().texts, "Hi!");
+    EXPECT_EQ(desk.conversation->forgotten(), 5u);
+}
+
+TEST(Conversation, ARefusedStoryLeavesTheOneBefore) {
+    ConversationDesk desk("plain", 128);
+    desk.will_write(" there was");
+    desk.say("Once upon a time", 2);
+    const std::vector<uint32_t> before = desk.tokens();
+    EXPECT_THAT(desk.say(std::string(3000, 'q')), HasSubstr("more than the context's 128"));
+    EXPECT_EQ(desk.tokens(), before);
+    desk.will_write(" a dog.");
+    EXPECT_EQ(desk.more(), " a dog.");
+    EXPECT_EQ(desk.everything(), "<s> Once upon a time there was a dog.");
+    EXPECT_EQ(desk.again(), "Once upon a time");
+}
+
+TEST(Conversation, ARefusedRegenerationLeavesTheReply) {
+    ConversationDesk desk("chatml", 128);
+    desk.will_write(" Hello.");
+    desk.say("Hi!");
+    desk.conversation->set_system(std::string(3000, 'q')).take();
+    EXPECT_THAT(desk.again(), HasSubstr("with the system prompt"));
+    desk.conversation->set_system("").take();
+    desk.will_write(" Dear.");
+    EXPECT_EQ(desk.more(), " Dear.");
+    EXPECT_THAT(desk.everything(), ::testing::EndsWith("<|im_start|>assistant\n Hello. Dear."));
+}
+
+// Each encoding allocates, so allocations tell how much was encoded.
+TEST(Conversation, ForgettingFourTimesAsManyTurnsEncodesAboutFourTimesAsMuch) {
+    const auto encodings = [](uint32_t count) {
+        ConversationDesk desk;
+        const std::vector<Turn> turns(count, {3, 1});
+        std::string texts;
+        for (uint32_t i = 0; i < count; ++i) texts += "Hi!";
+        const std::vector<uint32_t> replies(count, desk.byte_token('a'));
+        EXPECT_TRUE(
+            desk.conversation->restore(desk.conversation->chat_template(), {"", turns, texts, replies}).ok());
+        const size_t before = desk.allocator.made;
+        desk.say("Hi!");
+        EXPECT_GT(desk.conversation->forgotten(), count * 3 / 4);
+        return desk.allocator.made - before;
+    };
+    EXPECT_LT(encodings(200), 6 * encodings(50));
+}
+
 TEST(Conversation, AThousandTurnsStayInTheirBuffers) {
     for (uint32_t context : {48u, 128u}) {
         ConversationDesk desk("chatml", context);
