@@ -1,5 +1,7 @@
 #include "arch/base/format.h"
 
+#include <algorithm>
+
 namespace bareflow {
 namespace {
 
@@ -131,7 +133,8 @@ void put_value(Writer& out, const Field& field, FormatKind kind, va_list& values
     char buffer[kMaxNumber];
     std::string_view body;
     bool negative = false, numeric = true, zeros = field.zeros;
-    if (field.type == 'c') kind = FormatKind::kChar;
+    const bool integer = kind == FormatKind::kSigned || kind == FormatKind::kUnsigned;
+    if (field.type == 'c' && integer) kind = FormatKind::kChar;
     switch (kind) {
         case FormatKind::kNone:
             body = "{?}";
@@ -201,7 +204,7 @@ std::string_view format_list(std::span<char> out, const char* pattern, FormatKin
             const char* const field = pattern + 1;
             while (*pattern != '}' && pattern[1] != '\0') ++pattern;
             const auto kind = static_cast<FormatKind>(kinds % (1u << kFormatKindBits));
-            put_value(writer, parse_field({field, pattern}), kind, rest);
+            put_value(writer, parse_field({field, std::max(field, pattern)}), kind, rest);
             kinds >>= kFormatKindBits;
         } else {
             writer.put(c);

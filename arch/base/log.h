@@ -33,6 +33,7 @@ class LogRecord {
     /// A double prints with three decimals, an integer as it is, a bool as true or false.
     template <typename Value>
     requires(!std::convertible_to<Value, std::string_view>) LogRecord& field(const char* key, Value value) {
+        static_assert(!std::same_as<Value, char>, "give a text");
         if constexpr (std::floating_point<Value>) {
             return number_field(key, static_cast<double>(value));
         } else if constexpr (std::same_as<Value, bool>) {

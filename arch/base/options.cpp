@@ -32,8 +32,13 @@ std::optional<OptionId> find_option(std::string_view name) {
 }
 
 Error unknown_option(std::string_view name) {
-    FixedString<180> known;
+    constexpr size_t kMostNames = 180;
+    FixedString<kMostNames> known;
     for (const OptionName& each : kNames) {
+        if (known.size() + std::string_view(each.long_name).size() + 5 > kMostNames) {
+            known.append(" ...");
+            break;
+        }
         known.append(known.empty() ? "" : " ");
         known.append(each.long_name);
     }

@@ -2,8 +2,9 @@
 # Of a name neither parameters nor the types before it are kept: a report wants to say where, not to be parsed.
 function shortened(name) {
     gsub(/\(anonymous namespace\)::/, "", name)
+    gsub(/\(\*\)\([^()]*\)/, "", name)
     sub(/\(.*$/, "", name)
-    if (name !~ /operator/) {
+    if (name !~ /(^|::)operator/) {
         while (gsub(/<[^<>]*>/, "", name)) continue
         sub(/^.* /, "", name)
         sub(/<.*$/, "", name)

@@ -117,3 +117,27 @@ def test_the_shipped_kernel_has_no_self_tests(machine):
     run = machine.boot("-p", "x", "--set", "test=fault:null-read")
     assert run.status == 1
     assert "test kernel" in run.record("exit")["reason"]
+
+
+def test_the_symbol_table_names_every_function_and_ends_where_its_section_does(tmp_path):
+    kernel = TEST_KERNEL.with_suffix(".debug.elf")
+    subprocess.run(["objcopy", "-O", "binary", "-j", ".symbols", kernel, tmp_path / "symbols"], check=True)
+    table, at = (tmp_path / "symbols").read_bytes(), 0
+    lines = [line.split() for line in subprocess.run(["nm", kernel], capture_output=True, text=True, check=True).stdout.splitlines()]
+    address = next(int(value, 16) for value, _, name in lines if name == "__image_start")
+    named = {}
+    while at < len(table):
+        shift = 0
+        while True:  # ULEB128
+            address += (table[at] & 0x7F) << shift
+            shift, at = shift + 7, at + 1
+            if table[at - 1] < 0x80:
+                break
+        end = table.index(0, at)
+        named[address], at = table[at:end].decode(), end + 1
+    marks = {"__text_start", "__text_end", "__image_start"}
+    functions = {int(value, 16) for value, kind, name in lines if kind in "tTwW" and name not in marks}
+    assert set(named) == functions and all(named.values())
+    assert "kernel_main" in named.values() and len(functions) > 1000
+    assert next(int(value, 16) for value, _, name in lines if name == "__symbols_end") == len(table) + next(
+        int(value, 16) for value, _, name in lines if name == "__symbols_start")

@@ -59,6 +59,8 @@ TEST(Format, AlignsTextLeftAndNumbersRight) {
 TEST(Format, WritesAnIntegerAsACharacterIfAsked) {
     EXPECT_EQ(formatted("{:c}{:c}", 65, static_cast<uint8_t>('z')), "Az");
     EXPECT_EQ(formatted("[{:3c}]", 65), "[A  ]");
+    EXPECT_EQ(formatted("{:c} {:c} {}", 1.5, "text", 2), "1.500000 text 2") << "of integers only";
+    EXPECT_EQ(formatted("{:c}|{"), "{?}|{?}");
 }
 
 TEST(Format, DoublesAgreeWithPrintf) {
