@@ -30,7 +30,11 @@ class StoryWriter final : public TextListener {
 
 class Machine final : public ChatMachine {
  public:
-    Machine(Platform& platform, RoutineService& routines) : platform_(platform), routines_(routines) {}
+    Machine(Platform& platform, RoutineService& routines, Session& session)
+        : platform_(platform), routines_(routines), session_(session) {}
+
+    /// ok, or what is wrong with the model's weights.
+    Result<void> weights() const { return weights_; }
 
     Report cpu_report() override {
         return Report::formatted("{}\n{}\n", platform_.cpu_name(), describe(platform_.cpu()).view());
@@ -57,12 +61,23 @@ class Machine final : public ChatMachine {
     void tune(TextListener& out) override { routines_.tune(out); }
     FileStore* files() override { return platform_.files(); }
     Allocator& allocator() override { return platform_.allocator(); }
-    bool idle() override { return routines_.idle(); }
+    bool idle() override { return check_weights() || routines_.idle(); }
     void between_tokens() override { routines_.between_tokens(); }
 
  private:
+    bool check_weights() {
+        const Result<bool> more = session_.check_weights();
+        if (more.ok()) return more.value();
+        platform_.terminal().print("\nThe model is damaged, and nothing that it writes can be trusted: {}\n",
+                                   more.error().message());
+        weights_ = more.error();
+        return false;
+    }
+
     Platform& platform_;
     RoutineService& routines_;
+    Session& session_;
+    Result<void> weights_;
 };
 
 /// Opens the first candidate that can be used. Its error if there was but one; the last one's otherwise.
@@ -82,8 +97,8 @@ Result<void> open_model(Platform& platform, const Options& options, std::span<co
             return Error::make(opened.error().code(), "model {}: {}", candidate.name, reason);
         }
         if (chatting) {
-            platform.terminal().write(FixedString<400>::formatted(
-                "model {} cannot be used: {}\nTrying {}.\n", candidate.name, reason, candidates[i + 1].name));
+            platform.terminal().print("model {} cannot be used: {}\nTrying {}.\n", candidate.name, reason,
+                                      candidates[i + 1].name);
         }
     }
     return Error::make(ErrorCode::kNotFound, "there is no model; give one with -m");
@@ -117,6 +132,7 @@ Result<void> write_one_story(Platform& platform, const Options& options, Session
     TRY(session.generate(prompt, {options.max_tokens, options.sampling, {options.stops, options.stop_count}},
                          writer));
     terminal.write("\n");
+    while (TRY(session.check_weights())) continue;
     routines.after_story();
     return {};
 }
@@ -139,7 +155,7 @@ const ChatTemplate& choose_template(Platform& platform, const Options& options, 
 
 Result<void> chat(Platform& platform, const Options& options, Session& session, RoutineService& routines) {
     LineEditor editor = TRY(LineEditor::make(platform.terminal(), platform.allocator()));
-    Machine machine(platform, routines);
+    Machine machine(platform, routines, session);
     Conversation conversation(session);
     TRY(conversation.open(platform.allocator(), choose_template(platform, options, session.weights())));
     if (!options.system.empty()) {
@@ -147,7 +163,7 @@ Result<void> chat(Platform& platform, const Options& options, Session& session, 
             platform.terminal().write(FixedString<300>::formatted("--system: {}\n", set.error().message()));
     }
     Chat(platform.terminal(), editor, session, conversation, options, machine).run();
-    return {};
+    return machine.weights();
 }
 
 void log_timing(LogSink& log, std::string_view what, const TokenTiming& timing) {

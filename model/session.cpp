@@ -31,6 +31,7 @@ Result<void> Session::try_open(const ModelImage& image, Operators& operators, ui
     image_ = image;
     // Each part refers to the ones before it, which therefore stay where they are.
     weights_.emplace(TRY(load()));
+    weight_check_.emplace(*weights_);
     Operators* used = &operators;
     if (image.file != nullptr) {
         stream_.emplace(*weights_, *image.file, clock_);
@@ -79,9 +80,19 @@ void Session::close() {
     tokenizer_.reset();
     streamed_.reset();
     stream_.reset();
+    weight_check_.reset();
     if (weights_) free_weights(*weights_);
     weights_.reset();
     head_ = {};
+}
+
+Result<bool> Session::check_weights() {
+    if (weight_check_->done()) return false;
+    const Result<void> right = weight_check_->step();
+    if (right.ok() && !weight_check_->done()) return true;
+    LogRecord(log_, "weights_checked").field("bytes", weight_check_->bytes()).field("ok", right.ok());
+    if (!right.ok()) return right.error();
+    return false;
 }
 
 void Session::seed(uint64_t seed) {

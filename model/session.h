@@ -123,6 +123,10 @@ class Session {
     /// The weights are read while a token needs them; nullptr: they are in memory.
     const WeightStream* stream() const { return stream_ ? &*stream_ : nullptr; }
 
+    /// Looks at some of a large model's weights that nobody has looked at yet, for about a tenth of a millisecond; false: there
+    /// are none, or no more. An error, once: they are not what their file should hold.
+    Result<bool> check_weights();
+
     const ModelImage& image() const { return image_; }
     const Weights& weights() const { return *weights_; }
     const Tokenizer& tokenizer() const { return *tokenizer_; }
@@ -177,6 +181,7 @@ class Session {
     ModelImage image_;
     Buffer<uint8_t> head_;  ///< of a streamed model's file: header and sections
     std::optional<Weights> weights_;
+    std::optional<WeightCheck> weight_check_;
     std::optional<WeightStream> stream_;
     std::optional<StreamedOperators> streamed_;
     std::optional<Tokenizer> tokenizer_;

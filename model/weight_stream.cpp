@@ -264,13 +264,10 @@ void WeightStream::check(Item& item, ByteSpan bytes) {
     item.checked = true;
     ++head_checked_;
     head_crc32c_ = crc32c(bytes, head_crc32c_);
-    if (item.view.type == ElementType::kQ8_0 && holds_lowest(bytes))
-        fail(invalid("wllm: the head holds -128, which is no value of q8_0; import the model again"));
-    if (head_checked_ == head_slices() && head_crc32c_ != place.crc32c)
-        fail(invalid(
-            "wllm: the head: crc32c is {:08x}, its bytes give {:08x}; the file is damaged: copy or import it "
-            "again",
-            place.crc32c, head_crc32c_));
+    const bool lowest = item.view.type == ElementType::kQ8_0 && holds_lowest(bytes);
+    if (head_checked_ != head_slices() && !lowest) return;
+    const uint32_t crc = head_checked_ == head_slices() ? head_crc32c_ : place.crc32c;
+    if (Result<void> judged = judge_tensor("the head", place, crc, lowest); !judged) fail(judged.error());
 }
 
 WeightStream::EmbeddingRow WeightStream::embedding_row(uint32_t token) {

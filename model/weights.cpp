@@ -52,8 +52,13 @@ bool holds_lowest(const Q8Panel& panel) {
 class Loader {
  public:
     /// `image`: the file's first bytes; all `file_size` of them, unless only the table is read.
-    Loader(ByteSpan image, uint64_t file_size, bool table_only, Allocator& allocator)
-        : image_(image), file_size_(file_size), table_only_(table_only), allocator_(allocator) {}
+    Loader(ByteSpan image, uint64_t file_size, bool table_only, Allocator& allocator,
+           bool checked_later = false)
+        : image_(image),
+          file_size_(file_size),
+          table_only_(table_only),
+          checked_later_(checked_later),
+          allocator_(allocator) {}
 
     /// Where the last section ends.
     Result<uint64_t> table_bytes() {
@@ -107,7 +112,7 @@ class Loader {
 
     ByteSpan image_;
     uint64_t file_size_;
-    bool table_only_;
+    bool table_only_, checked_later_;
     Allocator& allocator_;
     size_t norm_floats_ = 0;  ///< placed so far, of the table's own norms
     WeightHeader header_{};
@@ -162,6 +167,7 @@ Result<void> Loader::read_header() {
     }
     weights_.hash = header_.header_crc32c;
     weights_.file_size = header_.file_size;
+    weights_.image = image_;
     return {};
 }
 
@@ -367,6 +373,8 @@ Result<void> Loader::read_tensors() {
     }
     weights_.layers =
         TRY(Buffer<LayerWeights>::make(allocator_, header_.num_layers, "wllm: table of layers"));
+    if (checked_later_)
+        weights_.unchecked = TRY(Buffer<UncheckedTensor>::make(allocator_, count, "wllm: checks"));
     if (table_only_) {
         const size_t norms = (2 * size_t{header_.num_layers} + 1) * header_.hidden_size;
         if (norms * sizeof(float) > file_size_)
@@ -431,7 +439,11 @@ Result<void> Loader::read_tensor(uint32_t index, const TensorEntry& entry) {
     }
     TRY(add_extent(what, entry.offset, entry.size));
     const TensorPlace place_in_file{entry.offset, entry.size, entry.crc32c};
-    if (!table_only_) TRY(check_tensor(what, place_in_file, entry.type, at(entry.offset, entry.size)));
+    if (checked_later_) {
+        weights_.unchecked[weights_.unchecked_count++] = {place_in_file, entry.type};
+    } else if (!table_only_) {
+        TRY(check_tensor(what, place_in_file, entry.type, at(entry.offset, entry.size)));
+    }
     weights_.weight_bytes += entry.size;
     TRY(place(index, entry));
     if (table_only_) weights_.places[place_index(weights_.config, {entry.kind, entry.layer})] = place_in_file;
@@ -525,18 +537,39 @@ bool holds_lowest(ByteSpan bytes) {
     return std::any_of(panels, panels + count, [](const Q8Panel& panel) { return holds_lowest(panel); });
 }
 
-Result<void> check_tensor(std::string_view what, const TensorPlace& place, ElementType type, ByteSpan bytes) {
-    if (const uint32_t crc = crc32c(bytes); crc != place.crc32c) {
+Result<void> judge_tensor(std::string_view what, const TensorPlace& place, uint32_t crc, bool with_lowest) {
+    if (crc != place.crc32c) {
         return invalid("wllm: {}: crc32c is {:08x}, its {} bytes at {} give {:08x}; {}", what, place.crc32c,
                        place.size, place.offset, crc, kDamaged);
     }
-    if (type == ElementType::kQ8_0 && holds_lowest(bytes))
-        return invalid("wllm: {}: holds -128, which is no value of q8_0; {}", what, kAgain);
+    if (with_lowest) return invalid("wllm: {}: holds -128, which is no value of q8_0; {}", what, kAgain);
     return {};
 }
 
-Result<Weights> load_weights(ByteSpan image, Allocator& allocator) {
-    return Loader(image, image.size(), false, allocator).load();
+Result<void> check_tensor(std::string_view what, const TensorPlace& place, ElementType type, ByteSpan bytes) {
+    return judge_tensor(what, place, crc32c(bytes), type == ElementType::kQ8_0 && holds_lowest(bytes));
+}
+
+Result<void> WeightCheck::step() {
+    if (done()) return {};
+    const UncheckedTensor& tensor = weights_.unchecked[next_];
+    const uint64_t size = std::min(kPiece, tensor.place.size - at_);
+    const ByteSpan bytes = weights_.image.subspan(tensor.place.offset + at_, size);
+    crc32c_ = crc32c(bytes, crc32c_);
+    holds_lowest_ = holds_lowest_ || (tensor.type == ElementType::kQ8_0 && holds_lowest(bytes));
+    bytes_ += size;
+    at_ += size;
+    if (at_ != tensor.place.size) return {};
+    const Result<void> judged =
+        judge_tensor(FixedString<24>::formatted("tensor {}", next_), tensor.place, crc32c_, holds_lowest_);
+    next_ = judged.ok() ? next_ + 1 : weights_.unchecked_count;
+    at_ = crc32c_ = 0;
+    holds_lowest_ = false;
+    return judged;
+}
+
+Result<Weights> load_weights(ByteSpan image, Allocator& allocator, uint64_t checked_later_from) {
+    return Loader(image, image.size(), false, allocator, image.size() >= checked_later_from).load();
 }
 
 Result<Weights> load_weight_table(ByteSpan head, uint64_t file_size, Allocator& allocator) {

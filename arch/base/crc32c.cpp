@@ -1,5 +1,6 @@
 #include "arch/base/crc32c.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 
@@ -55,9 +56,23 @@ constinit std::atomic<bool> by_instruction = false;
 
 void crc32c_by_instruction(bool use) { by_instruction.store(use, std::memory_order_relaxed); }
 
+bool crc32c_uses_instruction() { return by_instruction.load(std::memory_order_relaxed); }
+
+void crc32c_by_what_is_quicker(Clock& clock) {
+    const Tables& sample = filled_tables();
+    uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
+    for (int i = 0; i < 6; ++i) {
+        crc32c_by_instruction(i % 2 != 0);
+        const uint64_t began = clock.now_ns();
+        const volatile uint32_t crc = crc32c({reinterpret_cast<const uint8_t*>(&sample), sizeof sample});
+        static_cast<void>(crc);
+        least[i % 2] = std::min(least[i % 2], clock.now_ns() - began);
+    }
+    crc32c_by_instruction(least[1] < least[0]);
+}
+
 uint32_t crc32c(ByteSpan bytes, uint32_t crc) {
-    if (by_instruction.load(std::memory_order_relaxed))
-        return ~add_by_instruction(bytes.data(), bytes.size(), ~crc);
+    if (crc32c_uses_instruction()) return ~add_by_instruction(bytes.data(), bytes.size(), ~crc);
     const Tables& tables = filled_tables();
     const uint8_t* p = bytes.data();
     size_t left = bytes.size();

@@ -326,11 +326,11 @@ extern "C" [[noreturn]] void kernel_main(uint32_t magic, uint64_t information) {
     console_port().write(kStartMark);
     initialise_interrupts();
     features = cpu_detect_features();
-    crc32c_by_instruction(features.sse4_2);
     const BootInformation boot = or_fail(parse_boot_information(magic, information));
     or_fail(initialise_memory(boot, features));
     initialise_acpi(boot.rsdp);
     tsc_clock.calibrate();
+    if (features.sse4_2) crc32c_by_what_is_quicker(tsc_clock);
     initialise_local_apic(tsc_clock);
     initialise_screen(boot.framebuffer, heap(), tsc_clock, serial_log);
     initialise_keyboard(serial_log);

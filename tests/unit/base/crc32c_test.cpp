@@ -30,6 +30,30 @@ TEST_P(Crc32c, GivesThePublishedCheckValues) {
     EXPECT_EQ(crc32c({}), 0u);
 }
 
+/// Every second stretch of time between two looks is longer.
+class LimpingClock final : public Clock {
+ public:
+    explicit LimpingClock(bool tables_first) : odd_(tables_first) {}
+    uint64_t now_ns() override {
+        if (looks_++ % 2 != 0) now_ += (looks_ / 2 % 2 != 0) == odd_ ? 100 : 900;
+        return now_;
+    }
+
+ private:
+    bool odd_;
+    uint64_t looks_ = 0, now_ = 0;
+};
+
+TEST(Crc32cChoice, TakesWhatTheClockSaysIsQuicker) {
+    if (!__builtin_cpu_supports("sse4.2")) GTEST_SKIP();
+    for (bool tables_are_quicker : {false, true}) {
+        LimpingClock clock(tables_are_quicker);
+        crc32c_by_what_is_quicker(clock);
+        EXPECT_EQ(crc32c_uses_instruction(), !tables_are_quicker);
+    }
+    crc32c_by_instruction(false);
+}
+
 TEST_P(Crc32c, OfTwoPiecesEqualsThatOfTheWhole) {
     std::vector<uint8_t> data(1000);
     for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<uint8_t>(i * 37);

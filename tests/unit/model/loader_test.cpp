@@ -407,5 +407,41 @@ TEST(Loader, AllowsAVocabularyLargerThanTheTokenizer) {
     EXPECT_EQ(tokenizer.value().piece(9), "");
 }
 
+/// Runs a check to its end; "" if all is well, else what it says, which it says once.
+std::string looked_at(WeightCheck& check) {
+    std::string said;
+    while (!check.done()) {
+        const Result<void> step = check.step();
+        if (!step.ok()) said += std::string(step.error().message());
+    }
+    EXPECT_TRUE(check.step().ok());
+    return said;
+}
+
+TEST(WeightCheck, LooksAtEachTensorOfALargeImageAfterItWasLoaded) {
+    Image image = small_image(ElementType::kF32, Layout::kPanels16, false);
+    Weights weights = load_weights(image.bytes(), allocator, 0).take();
+    WeightCheck check(weights);
+    EXPECT_FALSE(check.done());
+    EXPECT_EQ(looked_at(check), "");
+    EXPECT_EQ(check.bytes(), weights.weight_bytes);
+
+    const Weights checked = load_weights(image.bytes(), allocator, image.size() + 1).take();
+    EXPECT_TRUE(WeightCheck(checked).done()) << "of a small one nothing is left";
+}
+
+TEST(WeightCheck, FindsAChangedByteInAnyTensor) {
+    Image image = small_image(ElementType::kF32, Layout::kPanels16, false);
+    const uint32_t tensors = tensor_count(small_config(false));
+    for (uint32_t i = 0; i < tensors; ++i) {
+        auto* byte = const_cast<uint8_t*>(image.data()) + image.tensor(i).offset + image.tensor(i).size - 1;
+        *byte ^= 1;
+        Weights weights = load_weights(image.bytes(), allocator, 0).take();
+        WeightCheck check(weights);
+        EXPECT_THAT(looked_at(check), HasSubstr(std::string("tensor ") + std::to_string(i) + ": crc32c is"));
+        *byte ^= 1;
+    }
+}
+
 }  // namespace
 }  // namespace bareflow
