@@ -197,16 +197,19 @@ std::optional<Logits> Session::evaluate(TextListener& listener) {
     if (evaluated_ == size_) --evaluated_;
     while (evaluated_ + 1 < size_) {
         if (listener.stop_requested() || failed()) return std::nullopt;
-        const uint32_t rows = Transformer::prefill_rows(size_ - 1 - evaluated_);
+        const uint32_t left = size_ - evaluated_, block = transformer_->block();
+        // Streamed weights are read once for a block, however few tokens it has.
+        if (stream_ && left <= block) return evaluate_last(left);
+        const uint32_t rows = stream_ ? block : Transformer::prefill_rows(left - 1);
         transformer_->model_prefill({&tokens_[evaluated_], rows}, evaluated_);
         evaluated_ += rows;
     }
     return evaluate_last();
 }
 
-Logits Session::evaluate_last() {
+Logits Session::evaluate_last(uint32_t rows) {
     evaluated_ = size_;
-    return transformer_->model_forward(tokens_[size_ - 1], size_ - 1);
+    return transformer_->model_forward({&tokens_[size_ - rows], rows}, size_ - rows);
 }
 
 StopReason Session::continue_story(Logits logits, const Story& story) {

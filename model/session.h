@@ -163,7 +163,8 @@ class Session {
     /// Runs the tokens that are not evaluated through the model, at least the last one; the logits after them, or nothing if
     /// the listener stopped it.
     std::optional<Logits> evaluate(TextListener& listener);
-    Logits evaluate_last();
+    /// The last `rows` tokens.
+    Logits evaluate_last(uint32_t rows = 1);
     StopReason continue_story(Logits logits, const Story& story);
     uint32_t choose(const Logits& logits, const SamplingOptions& sampling);
     /// Takes the tokens back that have the stop string in them.

@@ -1,10 +1,17 @@
 #include "model/streamed_operators.h"
 
+#include "model/transformer.h"
+
 namespace bareflow {
 namespace {
 
 bool same_shape(const TensorView& a, const TensorView& b) {
     return a.rows == b.rows && a.columns == b.columns && a.type == b.type && a.layout == b.layout;
+}
+
+/// Blocks of other sizes go row by row: they are for reading weights once, not for routines of their own.
+bool has_routines(size_t rows) {
+    return rows > 1 && Transformer::prefill_rows(static_cast<uint32_t>(rows)) == rows;
 }
 
 }  // namespace
@@ -44,15 +51,16 @@ void StreamedOperators::qkv_rows(float* q, float* k, float* v, const float* x, c
     const TensorView* const wanted[] = {&query, &key, &value};
     const std::span<const TensorView> w = next(wanted);
     if (w.empty()) return;
-    if (rows == 1) return inner_.qkv(q, k, v, x, w[0], w[1], w[2], rope, head_size);
-    inner_.qkv_rows(q, k, v, x, w[0], w[1], w[2], rope, head_size, rows);
+    has_routines(rows) ? inner_.qkv_rows(q, k, v, x, w[0], w[1], w[2], rope, head_size, rows)
+                       : inner_.Operators::qkv_rows(q, k, v, x, w[0], w[1], w[2], rope, head_size, rows);
 }
 
 void StreamedOperators::project_add_rows(float* y, const TensorView& weights, const float* x, size_t rows) {
     const TensorView* const wanted[] = {&weights};
     const std::span<const TensorView> w = next(wanted);
     if (w.empty()) return;
-    rows == 1 ? inner_.project_add(y, w[0], x) : inner_.project_add_rows(y, w[0], x, rows);
+    has_routines(rows) ? inner_.project_add_rows(y, w[0], x, rows)
+                       : inner_.Operators::project_add_rows(y, w[0], x, rows);
 }
 
 void StreamedOperators::gate_up_rows(float* h, const TensorView& gate, const TensorView& up, const float* x,
@@ -60,7 +68,8 @@ void StreamedOperators::gate_up_rows(float* h, const TensorView& gate, const Ten
     const TensorView* const wanted[] = {&gate, &up};
     const std::span<const TensorView> w = next(wanted);
     if (w.empty()) return;
-    rows == 1 ? inner_.gate_up(h, w[0], w[1], x) : inner_.gate_up_rows(h, w[0], w[1], x, rows);
+    has_routines(rows) ? inner_.gate_up_rows(h, w[0], w[1], x, rows)
+                       : inner_.Operators::gate_up_rows(h, w[0], w[1], x, rows);
 }
 
 uint32_t StreamedOperators::matvec_argmax(float* y, const TensorView&, const float* x) {

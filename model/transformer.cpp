@@ -99,11 +99,11 @@ void Transformer::model_prefill(std::span<const uint32_t> tokens, uint32_t posit
     }
 }
 
-Logits Transformer::model_forward(uint32_t token, uint32_t position) {
-    model_prefill({&token, 1}, position);
+Logits Transformer::model_forward(std::span<const uint32_t> tokens, uint32_t position) {
+    model_prefill(tokens, position);
     const ModelConfig& config = weights_->config;
-    operators_->rms_norm(normed_.data(), x_.data(), weights_->final_norm, config.hidden_size,
-                         config.norm_eps);
+    const float* last = x_.data() + (tokens.size() - 1) * config.hidden_size;
+    operators_->rms_norm(normed_.data(), last, weights_->final_norm, config.hidden_size, config.norm_eps);
     const uint32_t best = operators_->matvec_argmax(logits_.data(), weights_->lm_head, normed_.data());
     return {logits_.data(), best};
 }

@@ -21,7 +21,9 @@ class Transformer {
 
     /// Runs one token at `position` (< context) and returns the logits, valid until the next
     /// call. Positions are filled in order; running an earlier position again forgets what came after it.
-    Logits model_forward(uint32_t token, uint32_t position);
+    Logits model_forward(uint32_t token, uint32_t position) { return model_forward({&token, 1}, position); }
+    /// As model_prefill, and returns the logits after the last of the tokens.
+    Logits model_forward(std::span<const uint32_t> tokens, uint32_t position);
     /// As model_forward for tokens one after another, but stops before the head: for all but the last of a prompt. At most
     /// kBlock of them, which are run as one block where that is quicker.
     void model_prefill(std::span<const uint32_t> tokens, uint32_t position);
@@ -30,6 +32,8 @@ class Transformer {
         return left >= kBlock ? kBlock : left >= kSmallBlock ? kSmallBlock : 1;
     }
     static constexpr uint32_t kBlock = 64, kSmallBlock = 16;
+    /// The most that model_prefill() takes.
+    uint32_t block() const { return block_; }
     /// Asks `operators` for what a block of `rows` tokens at the first position needs, with a head if it is one token: so
     /// they see each shape and each weight, once. They must compute nothing, as NoOperators; the KV cache stays as it is.
     void show_calls(Operators& operators, uint32_t rows);

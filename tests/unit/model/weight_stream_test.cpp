@@ -148,6 +148,17 @@ TEST(WeightStream, ReadsEachByteOnceWhereEverythingFits) {
     EXPECT_LT(file.bytes_read, image.size() * 5 / 4);  // beside the weights: rows of the embedding
 }
 
+TEST(WeightStream, ReadsTheWeightsOnceForAPromptOfFewTokens) {
+    const Image image(testing::default_model());
+    const std::string expected = told(whole(image), "Once upon a time", 1);
+    MoodyFile file(image.bytes());
+    EXPECT_EQ(told(streamed(file, 1900 << 10), "Once upon a time", 1), expected);
+    EXPECT_LT(file.bytes_read, image.size() * 3);  // one turn, and what was read ahead of the next
+    MoodyFile longer(image.bytes());
+    told(streamed(longer, 1900 << 10), "Once upon a time", 3);
+    EXPECT_GT(longer.bytes_read, file.bytes_read + image.size()) << "this ring keeps nothing";
+}
+
 // A read whose bytes nobody used, since the next token began elsewhere, may fail and change nothing.
 TEST(WeightStream, SaysWhichReadFailedAndStops) {
     const Image image(testing::default_model());
