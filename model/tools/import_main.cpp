@@ -78,7 +78,7 @@ void declare(CLI::App& app, Arguments& arguments) {
 
 int report(const Error& error) {
     // A message may have names in it that somebody else wrote.
-    std::cerr << "bareflow-import: " << printable(std::string(error.message())) << '\n';
+    std::cerr << "bareflow-import: " << printable(error.message()) << '\n';
     return kFailed;
 }
 
