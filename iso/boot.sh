@@ -506,13 +506,19 @@ clean_up() {
     [[ -z ${scratch:-} ]] || rm -rf "$scratch"
 }
 
+# Of a text in the log.
+unescaped() {
+    local text=${1//\\\"/\"}
+    printf '%s' "${text//\\\\/\\}"
+}
+
 # A model file that was given and not used is no failure, but the user wants to know.
 tell_refusal() {
     [[ -n $model && $kernel_line != *--weights* ]] || return 0
     grep -aq '^model .*source=embedded' "$log" || return 0
     local reason
     reason=$(sed -n 's/^model_refused .*reason="\(.*\)".*/\1/p' "$log" | head -n 1)
-    say "the model file was not used: ${reason:-the log does not say why}; the embedded model wrote this"
+    say "the model file was not used: $(unescaped "${reason:-the log does not say why}"); the embedded model wrote this"
 }
 
 # Says how it ended, and ends with the status that belongs to it.
@@ -527,7 +533,7 @@ conclude() {
         "$status_failure")
             last=${last#exit status=failed}
             last=${last# reason=\"}
-            say "the kernel stopped: ${last%\"}"
+            say "the kernel stopped: $(unescaped "${last%\"}")"
             ! grep -aq '^FAULT' "$log" || say "$(grep -a '^FAULT' "$log" | head -n 1)"
             fail "$where"
             ;;

@@ -162,7 +162,7 @@ Result<ReplacementFile> ReplacementFile::create(const std::string& target) {
     std::string temporary = target + std::string(kPartial) + std::to_string(::getpid());
     constexpr mode_t kMode = 0666;  // less the umask
     Descriptor fd(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kMode));
-    if (fd.get() < 0) return system_error(temporary, "cannot be created", errno);
+    if (fd.get() < 0) return system_error(target, "cannot be created", errno);
     return ReplacementFile(std::move(fd), target, std::move(temporary));
 }
 

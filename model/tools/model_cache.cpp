@@ -114,6 +114,7 @@ Result<MappedFile> ModelCache::add(const ImportRequest& request, const std::stri
     std::error_code ignored;
     fs::create_directories(folder, ignored);
     remove_abandoned(folder);
+    fs::remove(kept, ignored);  // a damaged one
     TRY(import_model(request, kept));
     prune(folder);
     return MappedFile::open(kept);

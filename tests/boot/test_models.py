@@ -101,6 +101,14 @@ def test_what_is_kept_of_a_model_is_made_again_when_it_is_damaged_and_no_half_of
     assert first.output == second.output == third.output
 
 
+def test_a_template_that_there_is_not_is_refused_before_anything_is_made(tmp_path):
+    made = tmp_path / "made.wllm"
+    command = [BUILD / "host" / "bareflow-import", ROOT / "model" / "bareflow-stories.bin", "-o", made, "--chat-template"]
+    refused = subprocess.run([*command, "zephir"], capture_output=True, text=True)
+    assert refused.returncode == 2 and "zephyr" in refused.stderr and not made.exists()
+    assert subprocess.run([*command, "zephyr"], capture_output=True).returncode == 0 and made.exists()
+
+
 DAMAGES = {
     "one flipped bit of a weight": lambda image: image.__setitem__(len(image) // 2, image[len(image) // 2] ^ 1),
     "a flipped bit of the header": lambda image: image.__setitem__(9, image[9] ^ 1),

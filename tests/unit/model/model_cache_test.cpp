@@ -69,7 +69,7 @@ TEST_F(ModelCacheTest, ImportsAnewWhereWhatWasKeptIsDamaged) {
         std::filesystem::resize_file(file, size);
         EXPECT_EQ(open(cache), hash) << size;
     }
-    for (const size_t damaged : {size_t{20}, bytes.size() / 2}) {
+    for (const size_t damaged : {size_t{0}, size_t{20}, bytes.size() / 2}) {
         Bytes rotten = bytes;
         rotten[damaged] ^= 1;
         std::ofstream(file, std::ios::binary)
