@@ -244,6 +244,14 @@ prune_cache() {
         cut -d ' ' -f 2- | while IFS= read -r old; do rm -f -- "$old"; done
 }
 
+# What imports that did not end have left: bareflow-import writes NAME.partial-PID first.
+remove_abandoned() {
+    local file
+    for file in "$cache"/*.wllm.*; do
+        [[ -e /proc/${file##*[.-]} ]] || rm -f -- "$file"
+    done
+}
+
 magic_of() { head -c 4 -- "$1" | od -An -tx1 | tr -d ' \n'; }
 is_wllm() { [[ $(magic_of "$1") == "$wllm_magic" ]]; }
 
@@ -267,14 +275,15 @@ import_model() {
             -name '*.bin' -size "-${max_tokenizer_kib}k" ! -samefile "$model" | sort)
     fi
     imported=$cache/$(digest_of "$importer" "${inputs[@]}").wllm
+    if [[ -f $imported ]] && ! "$importer" --inspect "$imported" >/dev/null; then
+        say "what was kept of $model is damaged, see above: it is converted again"
+        rm -f "$imported"
+    fi
     if [[ ! -f $imported ]]; then
         mkdir -p "$cache"
+        remove_abandoned
         say "converting $model to .wllm (once: it stays in build/cache)"
-        "$importer" "${arguments[@]}" -o "$imported.$$" >/dev/null || {
-            rm -f "$imported.$$"
-            fail "$model cannot be used as a model, see above"
-        }
-        mv "$imported.$$" "$imported"
+        "$importer" "${arguments[@]}" -o "$imported" >/dev/null || fail "$model cannot be used as a model, see above"
         prune_cache .wllm
     fi
     touch "$imported"
@@ -497,13 +506,19 @@ clean_up() {
     [[ -z ${scratch:-} ]] || rm -rf "$scratch"
 }
 
+# Of a text in the log.
+unescaped() {
+    local text=${1//\\\"/\"}
+    printf '%s' "${text//\\\\/\\}"
+}
+
 # A model file that was given and not used is no failure, but the user wants to know.
 tell_refusal() {
     [[ -n $model && $kernel_line != *--weights* ]] || return 0
     grep -aq '^model .*source=embedded' "$log" || return 0
     local reason
     reason=$(sed -n 's/^model_refused .*reason="\(.*\)".*/\1/p' "$log" | head -n 1)
-    say "the model file was not used: ${reason:-the log does not say why}; the embedded model wrote this"
+    say "the model file was not used: $(unescaped "${reason:-the log does not say why}"); the embedded model wrote this"
 }
 
 # Says how it ended, and ends with the status that belongs to it.
@@ -518,7 +533,7 @@ conclude() {
         "$status_failure")
             last=${last#exit status=failed}
             last=${last# reason=\"}
-            say "the kernel stopped: ${last%\"}"
+            say "the kernel stopped: $(unescaped "${last%\"}")"
             ! grep -aq '^FAULT' "$log" || say "$(grep -a '^FAULT' "$log" | head -n 1)"
             fail "$where"
             ;;

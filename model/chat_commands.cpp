@@ -191,7 +191,7 @@ void ChatCommands::load(std::string_view name) {
     if (file.empty()) return;
     const Result<void> loaded =
         load_conversation(*machine_.files(), file, conversation_, session_, options_, machine_.allocator());
-    if (!loaded.ok()) return fail(file, loaded.error());
+    if (!loaded.ok()) return fail("not loaded", loaded.error());
     terminal_.print("[{}: {} turns, {} tokens, template {}]\n", file.view(), conversation_.turns(),
                     session_.tokens().size(), conversation_.chat_template().name);
 }

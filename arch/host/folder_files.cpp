@@ -85,9 +85,15 @@ Result<void> FolderFiles::replace_file(std::string_view name, std::span<const By
         if (!written || ::fsync(file.fd()) != 0) failed = system_error("writing", fresh);
     }
     if (!failed && ::rename(fresh.c_str(), whole.c_str()) != 0) failed = system_error("renaming", fresh);
-    if (!failed) return {};
-    ::unlink(fresh.c_str());
-    return *failed;
+    if (failed) {
+        ::unlink(fresh.c_str());
+        return *failed;
+    }
+    // A name is durable when its folder is. Some file systems have no such call, and answer EINVAL.
+    const File folder(folder_, O_RDONLY | O_DIRECTORY);
+    if (!folder.ok() || (::fsync(folder.fd()) != 0 && errno != EINVAL))
+        return system_error("writing", folder_);
+    return {};
 }
 
 }  // namespace bareflow

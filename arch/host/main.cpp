@@ -160,7 +160,7 @@ int main(int argc, char** argv) {
     if (done.ok()) done = platform.check_output();
     if (done.ok()) return 0;
     // It may quote names out of somebody's file.
-    const std::string message = printable(std::string(done.error().message()));
+    const std::string message = printable(done.error().message());
     std::fprintf(stderr, "bareflow: %s\n", message.c_str());
     return 1;
 }

@@ -313,7 +313,7 @@ Candidates find_models(const BootInformation& boot, BootDisk& disk) {
     ByteSpan embedded(bareflow_embedded_model,
                       bytes_between(bareflow_embedded_model, bareflow_embedded_model_end));
     if (embedded.empty()) embedded = loaded_model();
-    if (!embedded.empty()) found.sources[found.count++] = {"embedded", "embedded", embedded};
+    if (!embedded.empty()) found.sources[found.count++] = {"embedded", "bareflow-stories", embedded};
     return found;
 }
 

@@ -1,6 +1,7 @@
 #include "model/tools/files.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,14 +9,19 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
+#include "arch/base/char_width.h"
 #include "arch/base/crc32c.h"
-#include "model/tokenizer_section.h"
+#include "arch/base/text.h"
 
 namespace bareflow {
 namespace {
+
+/// Between the name of a file that is being written and the number of the process that writes it.
+constexpr std::string_view kPartial = ".partial-";
 
 Error system_error(const std::string& name, std::string_view what, int number) {
     const ErrorCode code = number == ENOENT ? ErrorCode::kNotFound : ErrorCode::kDevice;
@@ -41,11 +47,15 @@ std::string base_name(const std::string& path) {
     return path.substr(begin, end + 1 - begin);
 }
 
-std::string printable(std::string text) {
-    const bool utf8 = is_utf8(text);
-    const auto unfit = [utf8](unsigned char c) { return c < 0x20 || (c >= 0x80 && !utf8); };
-    std::replace_if(text.begin(), text.end(), unfit, '?');
-    return text;
+std::string printable(std::string_view text) {
+    std::string fit;
+    while (!text.empty()) {
+        const int length = utf8_length(text);
+        const std::string_view character = text.substr(0, length > 0 ? static_cast<size_t>(length) : 1);
+        fit += length <= 0 || is_control(code_point_of(character)) ? "?" : character;
+        text.remove_prefix(character.size());
+    }
+    return fit;
 }
 
 Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
@@ -129,16 +139,30 @@ Result<void> FileWriter::write_at(uint64_t offset, ByteSpan bytes) {
     return {};
 }
 
+void remove_abandoned(const std::string& folder) {
+    std::error_code ignored;
+    for (std::filesystem::directory_iterator entry(folder, ignored), end; entry != end;
+         entry.increment(ignored)) {
+        const std::string name = entry->path().filename();
+        const size_t at = name.rfind(kPartial);
+        if (at == std::string::npos) continue;
+        const std::optional<uint64_t> process =
+            parse_unsigned(std::string_view(name).substr(at + kPartial.size()));
+        if (process && *process != 0 && ::kill(static_cast<pid_t>(*process), 0) != 0 && errno == ESRCH)
+            std::filesystem::remove(entry->path(), ignored);
+    }
+}
+
 Result<ReplacementFile> ReplacementFile::create(const std::string& target) {
     struct stat status;
     if (::stat(target.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
         return invalid("{}: is there and is not a regular file; name another output",
                        std::string_view(target));
     }
-    std::string temporary = target + ".partial-" + std::to_string(::getpid());
+    std::string temporary = target + std::string(kPartial) + std::to_string(::getpid());
     constexpr mode_t kMode = 0666;  // less the umask
     Descriptor fd(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kMode));
-    if (fd.get() < 0) return system_error(temporary, "cannot be created", errno);
+    if (fd.get() < 0) return system_error(target, "cannot be created", errno);
     return ReplacementFile(std::move(fd), target, std::move(temporary));
 }
 

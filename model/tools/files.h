@@ -13,8 +13,8 @@ namespace bareflow {
 
 /// The last part of `path`, a folder's too, which errors and provenance name.
 std::string base_name(const std::string& path);
-/// `text` fit for a `key=value` line of UTF-8: what cannot stand there becomes '?'.
-std::string printable(std::string text);
+/// `text` fit for a terminal, and for a `key=value` line of UTF-8: controls (C0, DEL, C1) and what is no UTF-8 become '?'.
+std::string printable(std::string_view text);
 
 /// A file descriptor that closes itself.
 class Descriptor {
@@ -78,6 +78,9 @@ class FileWriter {
     int fd_;
     std::string name_;
 };
+
+/// Takes away what processes that are no more have left of ReplacementFiles in `folder`.
+void remove_abandoned(const std::string& folder);
 
 /// A file that takes the place of `target` only when it is finished; until then it stands beside it under another
 /// name, and goes away if it is never committed.

@@ -47,6 +47,10 @@ Result<std::unique_ptr<ModelSource>> open_model(const ImportRequest& request) {
     if (magic == gguf::kMagic) return open_gguf(path);
     if (magic == wllm::kMagic)
         return invalid("{}: is a .wllm already; use it as it is", std::string_view(name));
+    for (std::string_view part : {".safetensors", ".json", ".model", ".jinja"}) {
+        if (path.ends_with(part))
+            return invalid("{}: is a part of a Hugging Face model; name its folder", std::string_view(name));
+    }
     return open_llama2c(path);
 }
 
@@ -63,6 +67,29 @@ Result<void> check_layout(const ImportRequest& request, const ModelSource& model
         }
     }
     return {};
+}
+
+/// An exception that is for no matrix is a slip of the pen, or meant for another model.
+Result<void> check_overrides(const TensorTypes& types, const ModelConfig& config) {
+    for (const TensorTypes::Override& exception : types.overrides) {
+        const bool of_layers = is_per_layer(exception.kind);
+        if (of_layers && exception.layer && *exception.layer >= config.num_layers) {
+            return invalid("--tensor {}.{}: the model has {} layers, from 0", wllm::name_of(exception.kind),
+                           *exception.layer, config.num_layers);
+        }
+        if (exception.kind == wllm::TensorKind::kLmHead && config.tied_embedding)
+            return invalid("--tensor lm-head: this model has none of its own; it is the embedding");
+    }
+    return {};
+}
+
+/// Only a .wllm is written over: another file of that name may be the model itself.
+Result<void> check_output(const std::string& output) {
+    std::error_code none;
+    if (std::filesystem::file_size(output, none) == 0 || none) return {};
+    const Result<bool> ours = is_wllm(output);
+    if (ours.ok() && ours.value()) return {};
+    return invalid("{}: is there and is no .wllm; name another output", std::string_view(output));
 }
 
 /// Reads what was written with the loader's own eyes.
@@ -90,6 +117,7 @@ Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
     const std::unique_ptr<ModelSource> model = TRY(open_model(request));
     TRY(check_layout(request, *model));
     const ModelConfig& config = model->config();
+    TRY(check_overrides(request.types, config));
     ImportSummary summary{.source_format = std::string(model->format()), .tokenizer = {}, .config = config};
     std::string provenance = TRY(model->provenance());
 
@@ -136,6 +164,7 @@ Result<ImportSummary> import_model(const ImportRequest& request, int fd) {
 }
 
 Result<ImportSummary> import_model(const ImportRequest& request, const std::string& output) {
+    TRY(check_output(output));
     ReplacementFile file = TRY(ReplacementFile::create(output));
     ImportSummary summary = TRY(import_model(request, file.fd()));
     TRY(file.commit());

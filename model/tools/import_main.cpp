@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "arch/base/options.h"
 #include "arch/base/version.h"
 #include "model/tools/files.h"
 #include "model/tools/import.h"
@@ -56,7 +57,8 @@ void declare(CLI::App& app, Arguments& arguments) {
         ->option_text("rows|panels16 [panels16]");
     app.add_option("--chat-template", arguments.request.chat_template,
                    "name of the chat template; default: the model's own, else plain")
-        ->option_text("NAME");
+        ->check(CLI::IsMember(std::vector<std::string>(std::begin(kTemplateNames), std::end(kTemplateNames))))
+        ->option_text("plain|zephyr|llama-2|chatml");
     auto* inspect =
         app.add_option("--inspect", arguments.inspect,
                        "print what is in a .wllm, .gguf, Hugging Face folder, .safetensors, .model or .json");
@@ -78,7 +80,7 @@ void declare(CLI::App& app, Arguments& arguments) {
 
 int report(const Error& error) {
     // A message may have names in it that somebody else wrote.
-    std::cerr << "bareflow-import: " << printable(std::string(error.message())) << '\n';
+    std::cerr << "bareflow-import: " << printable(error.message()) << '\n';
     return kFailed;
 }
 

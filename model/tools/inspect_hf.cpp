@@ -26,7 +26,7 @@ bool is_folder(const std::string& path) {
 
 /// What a terminal is not to be told by a file.
 std::string shown(std::string_view text, size_t most) {
-    std::string result = printable(std::string(text.substr(0, most)));
+    std::string result = printable(text.substr(0, most));
     for (char& c : result) c = c == '\x7f' ? '?' : c;
     return result + (text.size() > most ? "..." : "");
 }

@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "arch/base/crc32c.h"
-#include "model/wllm.h"
+#include "model/tools/std_allocator.h"
+#include "model/weights.h"
 
 namespace bareflow {
 namespace {
@@ -31,6 +31,18 @@ std::string identity_of(const fs::path& path) {
     add(status.st_mtim.tv_sec);
     add(status.st_mtim.tv_nsec);
     return identity + "\n";
+}
+
+/// A model's files: itself, or those of its folder in the order of their names.
+std::vector<std::string> files_of(const fs::path& model) {
+    std::error_code ignored;
+    if (!fs::is_directory(model, ignored)) return {model};
+    std::vector<std::string> files;
+    for (fs::directory_iterator entry(model, ignored), end; entry != end; entry.increment(ignored)) {
+        if (entry->is_regular_file(ignored)) files.push_back(entry->path());
+    }
+    std::sort(files.begin(), files.end());
+    return files;
 }
 
 /// FNV-1a, 64 bits.
@@ -66,25 +78,22 @@ ModelCache ModelCache::of_user() {
 
 bool ModelCache::keeps(const std::string& path) const {
     std::error_code failed;
-    const uint64_t size = fs::file_size(path, failed);
+    uint64_t size = 0;
+    for (const std::string& file : files_of(path)) size += fs::file_size(file, failed);
     return !folder.empty() && !failed && size >= least_bytes;
 }
 
 std::string ModelCache::path_of(const ImportRequest& request) const {
-    std::string identity = identity_of("/proc/self/exe") + identity_of(request.model);
+    std::string identity = identity_of("/proc/self/exe");
+    for (const std::string& file : files_of(request.model)) identity += identity_of(file);
     if (!request.tokenizer.empty()) {
         identity += identity_of(request.tokenizer);
     } else {
         // Any of these may be its tokenizer, and which one depends on all of them.
-        std::vector<std::string> beside;
-        std::error_code ignored;
         const fs::path parent = fs::path(request.model).parent_path();
-        for (fs::directory_iterator entry(parent.empty() ? "." : parent, ignored), end; entry != end;
-             entry.increment(ignored)) {
-            if (entry->path().extension() == ".bin") beside.push_back(identity_of(entry->path()));
+        for (const std::string& file : files_of(parent.empty() ? "." : parent)) {
+            if (file.ends_with(".bin")) identity += identity_of(file);
         }
-        std::sort(beside.begin(), beside.end());
-        for (const std::string& file : beside) identity += file;
     }
     const auto name = FixedString<16>::formatted("{:016x}", hash_of(identity));
     return fs::path(folder) / (std::string(name.view()) + std::string(kSuffix));
@@ -92,14 +101,10 @@ std::string ModelCache::path_of(const ImportRequest& request) const {
 
 Result<MappedFile> ModelCache::find(const std::string& kept) {
     MappedFile file = TRY(MappedFile::open(kept));
-    // Its header, which says how long it is; the rest is checked by whoever loads it.
-    ByteReader reader(file.bytes());
-    const auto header = reader.read<wllm::WeightHeader>();
-    constexpr size_t kCovered = offsetof(wllm::WeightHeader, header_crc32c);
-    if (!reader.ok() || header.magic != wllm::kMagic || header.file_size != file.bytes().size() ||
-        header.header_crc32c != crc32c(file.bytes().first(kCovered))) {
-        return invalid("{}: is damaged", std::string_view(kept));
-    }
+    // To its last byte: whoever loads it could only refuse it, now and each time that it is found again.
+    StdAllocator allocator;
+    Weights weights = TRY(load_weights(file.bytes(), allocator));
+    free_weights(weights);
     std::error_code ignored;
     fs::last_write_time(kept, fs::file_time_type::clock::now(), ignored);  // the last that goes
     return file;
@@ -108,6 +113,8 @@ Result<MappedFile> ModelCache::find(const std::string& kept) {
 Result<MappedFile> ModelCache::add(const ImportRequest& request, const std::string& kept) const {
     std::error_code ignored;
     fs::create_directories(folder, ignored);
+    remove_abandoned(folder);
+    fs::remove(kept, ignored);  // a damaged one
     TRY(import_model(request, kept));
     prune(folder);
     return MappedFile::open(kept);

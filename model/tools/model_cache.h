@@ -25,7 +25,7 @@ struct ModelCache {
     std::string path_of(const ImportRequest& request) const;
     /// What was kept under that name; an error if there is none, or a damaged one.
     static Result<MappedFile> find(const std::string& kept);
-    /// Imports into a file of that name, and takes the oldest away where there are many.
+    /// Imports into a file of that name, and takes the oldest away where there are many, and what interrupted imports left.
     Result<MappedFile> add(const ImportRequest& request, const std::string& kept) const;
 };
 

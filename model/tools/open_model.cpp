@@ -28,6 +28,10 @@ Result<MappedFile> import(const ImportRequest& request, const ModelCache& cache)
     const std::string kept = cache.path_of(request);
     Result<MappedFile> found = ModelCache::find(kept);
     if (found.ok()) return found;
+    if (found.error().code() != ErrorCode::kNotFound) {
+        std::fprintf(stderr, "bareflow: what was kept of %s is damaged (%s): it is made anew\n",
+                     printable(base_name(request.model)).c_str(), printable(found.error().message()).c_str());
+    }
     Result<MappedFile> added = cache.add(request, kept);
     const bool disk_failed = !added.ok() && (added.error().code() == ErrorCode::kDevice ||
                                              added.error().code() == ErrorCode::kNotFound);

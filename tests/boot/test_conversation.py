@@ -109,9 +109,9 @@ def test_a_damaged_file_is_refused_and_the_chat_goes_on(machine, tmp_path):
     disk = make_volume(tmp_path / "disk.img")
     put(disk, "TALK.CHT", b"my own words")
     with Script(machine.command([*CHATML, "--disk", disk], timeout=60)[0]) as script:
-        assert "TALK.CHT: it has 12 bytes" in script.line("/load talk")
+        assert "not loaded: it has 12 bytes" in script.line("/load talk")
         assert "something else; choose another name" in script.line("/save talk").replace("\n", "")
-        assert "NONE.CHT: " in script.line("/load none")
+        assert "not loaded: NONE.CHT: " in script.line("/load none")
         assert script.line("Hi!")
         script.quit()
     assert get(disk, "TALK.CHT") == b"my own words"

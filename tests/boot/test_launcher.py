@@ -150,7 +150,7 @@ def test_an_option_that_the_kernel_refuses_ends_with_its_reason(machine):
     run = machine.boot("-p", "x", "--set", "weights=tape")
     assert run.status == 1
     assert run.output == b""
-    assert "weights" in run.errors and "tape" in run.errors
+    assert '--weights: "tape" is not allowed' in run.errors
     assert run.record("exit")["status"] == "failed"
 
 

@@ -1,5 +1,6 @@
 """Models that come from the launcher or as a module, and machines that are too small."""
 
+import os
 import shutil
 import subprocess
 
@@ -71,6 +72,41 @@ def test_a_llama2c_file_is_converted_once(machine, host):
     assert (first.status, second.status) == (0, 0)
     assert first.output == second.output == host.run("-m", model, *PROMPT).output
     assert "converting" not in second.errors
+
+
+def test_what_is_kept_of_a_model_is_made_again_when_it_is_damaged_and_no_half_of_one_stays(host, tmp_path):
+    """With a cache of its own: a copy of the launcher, beside what is built."""
+    launcher, build, log = tmp_path / "iso" / "boot.sh", tmp_path / "build", tmp_path / "log"
+    shutil.copytree(ROOT / "iso", tmp_path / "iso")
+    (build / "cache").mkdir(parents=True)
+    for name in ("bareflow.elf", "bareflow.iso", "host"):
+        (build / name).symlink_to(BUILD / name)
+    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
+    halves = [build / "cache" / f"{name}{gone}" for name in ("a.wllm.partial-", "b.wllm.")]
+    running = build / "cache" / f"c.wllm.partial-{os.getpid()}"
+    for half in (*halves, running):
+        half.write_bytes(b"half of a model")
+    command = [launcher, "--accel", "tcg", "--log", log, "-m", ROOT / "model" / "bareflow-stories.bin", *PROMPT]
+    first = execute(command, log, 60)
+    assert first.status == 0 and "converting" in first.errors
+    assert [half for half in halves if half.exists()] == [] and running.exists()
+    (kept,) = (build / "cache").glob("*.wllm")
+    sound = kept.read_bytes()
+    kept.write_bytes(sound[:-1000] + bytes([sound[-1000] ^ 1]) + sound[-999:])
+    second = execute(command, log, 60)
+    assert second.status == 0 and "is damaged" in second.errors and "converted again" in second.errors
+    assert kept.read_bytes() == sound
+    third = execute(command, log, 60)
+    assert third.status == 0 and third.errors == ""
+    assert first.output == second.output == third.output
+
+
+def test_a_template_that_there_is_not_is_refused_before_anything_is_made(tmp_path):
+    made = tmp_path / "made.wllm"
+    command = [BUILD / "host" / "bareflow-import", ROOT / "model" / "bareflow-stories.bin", "-o", made, "--chat-template"]
+    refused = subprocess.run([*command, "zephir"], capture_output=True, text=True)
+    assert refused.returncode == 2 and "zephyr" in refused.stderr and not made.exists()
+    assert subprocess.run([*command, "zephyr"], capture_output=True).returncode == 0 and made.exists()
 
 
 DAMAGES = {

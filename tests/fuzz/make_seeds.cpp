@@ -43,27 +43,60 @@ void safetensors_seeds() {
         R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,16]},"b":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}})");
 }
 
+/// With what else transformers writes: what a TinyLlama's folder has.
+void config_seeds() {
+    const ModelConfig config = small_config();
+    const std::string usual =
+        R"(,"attention_bias":false,"attention_dropout":0.0,"initializer_range":0.02,"pretraining_tp":1,"rope_theta":10000.0,)"
+        R"("torch_dtype":"bfloat16","transformers_version":"4.35.0","use_cache":true)";
+    for (
+        const char* more :
+        {"", R"(,"rope_scaling":null)", R"(,"rope_scaling":{"type":"linear","factor":2.0})",
+         R"(,"rope_scaling":{"rope_type":"llama3","factor":8.0,"original_max_position_embeddings":8192})",
+         R"(,"rope_parameters":{"rope_type":"default","rope_theta":5e5},"mlp_bias":false,"dtype":"float16")",
+         R"(,"partial_rotary_factor":1,"pad_token_id":null,"quantization_config":{"quant_method":"gptq"})"}) {
+        write('\0', bareflow::testing::config_json(config, usual + more));
+    }
+    ModelConfig tiny_llama = config;
+    tiny_llama.hidden_size = 2048, tiny_llama.intermediate_size = 5632, tiny_llama.num_layers = 22;
+    tiny_llama.num_heads = 32, tiny_llama.num_kv_heads = 4, tiny_llama.head_size = 64;
+    tiny_llama.vocab_size = 32000, tiny_llama.context_length = 2048, tiny_llama.tied_embedding = false;
+    write('\0', bareflow::testing::config_json(tiny_llama, usual));
+}
+
 void json_seeds() {
-    write('\0', bareflow::testing::config_json(small_config()));
-    write('\0',
-          bareflow::testing::config_json(
-              small_config(), R"(,"rope_scaling":{"type":"linear","factor":2},"torch_dtype":"bfloat16")"));
-    write('\0', bareflow::testing::config_json(
-                    small_config(),
-                    R"(,"rope_parameters":{"rope_type":"default","rope_theta":5e5},"mlp_bias":false)"));
-    write(
-        '\1',
-        R"({"do_sample":true,"temperature":0.6,"top_k":50,"top_p":0.9,"min_p":0.1,"repetition_penalty":1.1,"eos_token_id":[2,3]})");
-    write('\1', R"({"do_sample":false,"bos_token_id":1})");
+    config_seeds();
+    for (
+        const char* text :
+        {R"({"_from_model_config":true,"bos_token_id":1,"eos_token_id":2,"max_length":2048,"transformers_version":"4.35.0"})",
+         R"({"do_sample":true,"temperature":0.6,"top_k":50,"top_p":0.9,"min_p":0.1,"repetition_penalty":1.1,"eos_token_id":[2,3]})",
+         R"({"do_sample":false,"temperature":0.0,"bos_token_id":1,"pad_token_id":0})"}) {
+        write('\1', text);
+    }
+    const auto added_token = [](int id, std::string_view content) {
+        return "\"" + std::to_string(id) + "\":{\"content\":" + bareflow::testing::json_text(content) +
+               R"(,"lstrip":false,"normalized":false,"rstrip":false,"single_word":false,"special":true})";
+    };
+    const std::string decoder =
+        added_token(0, "<unk>") + "," + added_token(1, "<s>") + "," + added_token(2, "</s>");
     write(
         '\2',
-        R"({"chat_template":[{"name":"default","template":"x"}],"bos_token":{"content":"<s>"},"eos_token":"</s>",)"
-        R"("added_tokens_decoder":{"9":{"content":"a","special":true}}})");
+        R"({"add_bos_token":true,"add_eos_token":false,"added_tokens_decoder":{)" + decoder +
+            R"(},"bos_token":"<s>","chat_template":"{% for message in messages %}{{ eos_token }}{% endfor %}",)"
+            R"("clean_up_tokenization_spaces":false,"eos_token":"</s>","legacy":false,"model_max_length":1e+30,)"
+            R"("pad_token":"</s>","sp_model_kwargs":{},"tokenizer_class":"LlamaTokenizer","unk_token":"<unk>"})");
+    write('\2', R"({"chat_template":[{"name":"default","template":"x"},{"name":"rag","template":"y"}],)"
+                R"("bos_token":{"__type":"AddedToken","content":"<s>"},"eos_token":"</s>"})");
     write('\3', R"({"a":0,"b":1,"<|im_end|>":2})");
-    std::string json = bareflow::testing::tokenizer_json(vocabulary(true));
-    const size_t first = json.find("\"<0x00>\""), last = json.find(",", json.find("\"<0xFF>\""));
-    json.replace(first, last - first, "@bytes");
-    write('\4', json);
+    constexpr std::string_view kMetaspace =
+        R"("normalizer":null,"pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"first","split":false})";
+    for (const std::string around : {std::string(), std::string(kMetaspace) + ",\"decoder\":" +
+                                                        std::string(bareflow::testing::kLlamaDecoder)}) {
+        std::string json = bareflow::testing::tokenizer_json(vocabulary(true), !around.empty(), around);
+        const size_t first = json.find("\"<0x00>\""), last = json.find(",", json.find("\"<0xFF>\""));
+        json.replace(first, last - first, "\"@bytes\":0");
+        write('\4', json);
+    }
     write(
         '\5',
         R"({"metadata":{"total_size":4},"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}})");

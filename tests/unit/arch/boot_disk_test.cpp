@@ -2,6 +2,10 @@
 #include "arch/boot_disk.h"
 
 #include <gmock/gmock.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <filesystem>
 
 #include "arch/host/folder_files.h"
 #include "tests/unit/model/test_models.h"
@@ -12,6 +16,9 @@ namespace bareflow {
 namespace {
 
 using ::testing::HasSubstr;
+
+/// What fsync() was asked to make durable.
+std::vector<std::string> synced;
 
 struct SilentLog final : LogSink {
     void write_line(std::string_view) override {}
@@ -180,5 +187,20 @@ TEST(FolderFiles, KeepsAFileAndReplacesItWholeAndNothingElse) {
                  "/no/such/folder/A.CHT.new");
 }
 
+TEST(FolderFiles, MakesAFilesNewNameDurableToo) {
+    TemporaryFolder folder;
+    FolderFiles files(folder / "");
+    synced.clear();
+    ASSERT_OK(files.replace_file("TALK.CHT", Content(1000, 'a').parts()));
+    const std::string before = folder / "TALK.CHT.new", after = std::filesystem::path(before).parent_path();
+    EXPECT_EQ(synced, (std::vector<std::string>{before, after}));
+}
+
 }  // namespace
 }  // namespace bareflow
+
+// In the C library's place.
+extern "C" int fsync(int fd) {
+    bareflow::synced.push_back(std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd)));
+    return static_cast<int>(syscall(SYS_fsync, fd));
+}

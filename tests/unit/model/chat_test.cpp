@@ -281,7 +281,7 @@ TEST(ChatCommands, SaveAndLoadKeepAConversation) {
     EXPECT_THAT(desk.talk("/save talk\r/load talk\r"),
                 HasSubstr("/save: there is no disk to keep conversations on; start with --disk IMG\n"));
     desk.machine.disk = &files;
-    EXPECT_THAT(desk.talk("/load talk\r"), HasSubstr("TALK.CHT: no file TALK.CHT\n"));
+    EXPECT_THAT(desk.talk("/load talk\r"), HasSubstr("\nnot loaded: no file TALK.CHT\n"));
     desk.operators.script.assign(3, desk.byte_token('a'));
     const std::string& shown = desk.talk("/top-p 0.5\rx\r/save talk\r/top-p 1\r/clear\r/load Talk\r/top-p\r");
     EXPECT_THAT(shown, HasSubstr("[TALK.CHT: 1 turns, 6 tokens, "));

@@ -335,5 +335,21 @@ TEST_F(HfImport, InspectPrintsWhatAFolderItsWeightsAndItsTokenizerHold) {
     EXPECT_FALSE(is_hugging_face("m.wllm"));
 }
 
+TEST_F(HfImport, AFolderIsKeptLikeAFileUntilOneOfItsFilesChanges) {
+    write_model(MadeUpModel(config_of_300()));
+    const ModelCache cache{.folder = output / "kept", .least_bytes = 1};
+    const auto open = [&] {
+        const auto file = open_model(folder / "", "", false, cache);
+        EXPECT_TRUE(file.ok()) << file.error().message();
+        return std::distance(std::filesystem::directory_iterator(cache.folder),
+                             std::filesystem::directory_iterator());
+    };
+    EXPECT_EQ(open(), 1);
+    EXPECT_EQ(open(), 1);
+    write("config.json", config_json(config_of_300(), ",\"rope_theta\":20000"));
+    EXPECT_EQ(open(), 2);
+    EXPECT_FALSE(ModelCache({.folder = output / "", .least_bytes = uint64_t{1} << 30}).keeps(folder / ""));
+}
+
 }  // namespace
 }  // namespace bareflow

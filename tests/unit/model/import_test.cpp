@@ -393,6 +393,37 @@ TEST_F(Import, RefusesAnOutputThatIsNoFile) {
     EXPECT_THAT(to(folder / "no/such/folder.wllm"), HasSubstr("cannot be created"));
 }
 
+TEST_F(Import, WritesOverAWllmAndNoOtherFile) {
+    const Bytes model = Llama2cFile(llama2c_config()).v0();
+    folder.write("m.bin", model);
+    folder.write("empty", {});
+    const auto to = [&](const std::string& output) {
+        const auto summary =
+            import_model({.model = folder / "m.bin", .tokenizer = {}, .chat_template = {}}, output);
+        return summary.ok() ? std::string() : std::string(summary.error().message());
+    };
+    for (const char* other : {"m.bin", "m.tokenizer.bin"}) {
+        const Bytes before = read_file(folder / other);
+        EXPECT_THAT(to(folder / other), HasSubstr("is there and is no .wllm; name another output"));
+        EXPECT_EQ(read_file(folder / other), before);
+    }
+    EXPECT_EQ(to(folder / "empty"), "");
+    EXPECT_EQ(to(folder / "empty"), "");
+}
+
+TEST_F(Import, RefusesAnExceptionForAMatrixThatTheModelHasNot) {
+    folder.write("m.bin", Llama2cFile(llama2c_config()).v0());
+    const auto with = [&](std::string_view exception) {
+        ImportRequest request;
+        request.model = folder / "m.bin";
+        request.types.overrides.push_back(parse_override(exception).take());
+        return import(request);
+    };
+    EXPECT_EQ(with("down.1=f16"), "");
+    EXPECT_THAT(with("down.2=f16"), HasSubstr("--tensor down.2: the model has 2 layers, from 0"));
+    EXPECT_THAT(with("lm-head=f16"), HasSubstr("this model has none of its own"));
+}
+
 TEST_F(Import, WritesIntoADescriptorForWhoeverConvertsOnTheFly) {
     folder.write("m.bin", Llama2cFile(llama2c_config()).v0());
     Descriptor fd(memfd_create("wllm", MFD_CLOEXEC));
@@ -426,6 +457,8 @@ TEST_F(Import, SaysWhatAForeignFileIs) {
                 HasSubstr("cannot be opened: No such file"));
     EXPECT_THAT(import({.model = folder / "", .tokenizer = {}, .chat_template = {}}),
                 HasSubstr("holds no config.json: it is no Hugging Face model"));
+    const std::string part = folder.write("model.safetensors", Bytes(8));
+    EXPECT_THAT(import({.model = part, .tokenizer = {}, .chat_template = {}}), HasSubstr("name its folder"));
     EXPECT_THAT(import_bytes({'G', 'G', 'U', 'F', 3, 0, 0, 0}),
                 HasSubstr("tensor_count (offset 8) would end behind"));
     EXPECT_THAT(import_bytes({}), HasSubstr("too few"));

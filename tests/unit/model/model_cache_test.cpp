@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "model/tools/open_model.h"
 #include "tests/unit/model/gguf_support.h"
@@ -68,10 +69,35 @@ TEST_F(ModelCacheTest, ImportsAnewWhereWhatWasKeptIsDamaged) {
         std::filesystem::resize_file(file, size);
         EXPECT_EQ(open(cache), hash) << size;
     }
-    bytes[20] ^= 1;
-    std::ofstream(file, std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<long>(bytes.size()));
-    EXPECT_EQ(open(cache), hash);
+    for (const size_t damaged : {size_t{0}, size_t{20}, bytes.size() / 2}) {
+        Bytes rotten = bytes;
+        rotten[damaged] ^= 1;
+        std::ofstream(file, std::ios::binary)
+            .write(reinterpret_cast<const char*>(rotten.data()), static_cast<long>(rotten.size()));
+        ::testing::internal::CaptureStderr();
+        EXPECT_EQ(open(cache), hash) << damaged;
+        EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr("it is made anew"));
+        EXPECT_EQ(read_file(file), bytes);
+    }
+}
+
+TEST_F(ModelCacheTest, TakesAwayWhatInterruptedImportsLeft) {
+    const pid_t gone = fork();
+    if (gone == 0) _exit(0);
+    waitpid(gone, nullptr, 0);
+    std::filesystem::create_directories(cache.folder);
+    const auto leave = [&](const std::string& name) {
+        std::ofstream(cache.folder + "/" + name) << "half of a model";
+        return cache.folder + "/" + name;
+    };
+    const std::string left = leave("a.wllm.partial-" + std::to_string(gone));
+    const std::string written_now = leave("b.wllm.partial-" + std::to_string(getpid()));
+    const std::string others[] = {leave("c.partial-x"), leave("d.partial-"), leave("e.partial-0"),
+                                  leave("f.partial")};
+    open(cache);
+    EXPECT_FALSE(std::filesystem::exists(left));
+    EXPECT_TRUE(std::filesystem::exists(written_now));
+    for (const std::string& other : others) EXPECT_TRUE(std::filesystem::exists(other)) << other;
 }
 
 TEST_F(ModelCacheTest, KeepsTheNewestSix) {
