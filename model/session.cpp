@@ -51,7 +51,7 @@ Result<void> Session::try_open(const ModelImage& image, Operators& operators, ui
 }
 
 Result<Weights> Session::load() {
-    if (image_.file == nullptr) return load_weights(image_.image, allocator_);
+    if (image_.file == nullptr) return load_weights(image_.image, allocator_, kCheckedLaterFrom);
     using Unit = AsyncFile::Unit;
     AsyncFile& file = *image_.file;
     const Buffer<Unit> scratch = TRY(Buffer<Unit>::make(allocator_, 16, "room for a read"));

@@ -44,7 +44,7 @@ struct UncheckedTensor {
     TensorPlace place;
     ElementType type = ElementType::kF32;
 };
-/// The tensors of an image this large are checked while nobody waits (WeightCheck).
+/// A session looks at the tensors of an image this large while nobody waits (WeightCheck).
 constexpr uint64_t kCheckedLaterFrom = 64 << 20;
 
 struct Weights {
@@ -75,8 +75,7 @@ struct Weights {
 /// Checks `image` (64-byte aligned, alive as long as the Weights) from header to last tensor and returns views into
 /// it. Every size is checked with overflow-safe arithmetic before it is used; an error names the field and the offset.
 /// Of an image of `checked_later_from` bytes or more, the tensors' own bytes are left for a WeightCheck.
-Result<Weights> load_weights(ByteSpan image, Allocator& allocator,
-                             uint64_t checked_later_from = kCheckedLaterFrom);
+Result<Weights> load_weights(ByteSpan image, Allocator& allocator, uint64_t checked_later_from = UINT64_MAX);
 /// The same from the first bytes of a file of `file_size` bytes, as many as weight_table_bytes() says: header and sections are
 /// checked, tensors have places and shapes but no data. `head` is 64-byte aligned and stays as long as the Weights.
 Result<Weights> load_weight_table(ByteSpan head, uint64_t file_size, Allocator& allocator);

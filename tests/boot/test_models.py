@@ -243,3 +243,24 @@ def test_importing_needs_a_small_part_of_the_model_in_memory(tmp_path):
     for quant in ("f32", "q4_0"):
         run = subprocess.run(["bash", "-c", command, quant], capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
+
+
+def test_a_large_model_is_looked_at_behind_the_text_and_damage_ends_with_failure(tmp_path):
+    """Of 64 MiB and more, checksums do not keep the first token waiting."""
+    model = tmp_path / "large.wllm"
+    subprocess.run([BUILD / "host" / "bareflow-import", "--synthetic", "stories110m", "--quant", "q8_0", "-o", model], check=True,
+                   capture_output=True)
+    assert model.stat().st_size > 64 << 20
+    command = [HOST, "-m", model, "-p", "Once", "-n", "2", "--temp", "0", "--tune", "off", "--log", tmp_path / "log"]
+    whole = subprocess.run(command, capture_output=True)
+    assert whole.returncode == 0
+    log = (tmp_path / "log").read_text()
+    assert log.index("first_token") < log.index("weights_checked") and "ok=true" in log
+    with open(model, "r+b") as file:
+        file.seek(-1000, 2)
+        byte = file.read(1)[0]
+        file.seek(-1000, 2)
+        file.write(bytes([byte ^ 4]))
+    damaged = subprocess.run(command, capture_output=True)
+    assert damaged.returncode == 1 and damaged.stdout != b""
+    assert b"crc32c is" in damaged.stderr and b"damaged" in damaged.stderr
