@@ -14,6 +14,11 @@ void move(void* to, const void* from, size_t bytes) {
 }
 void copy(std::string_view from, char* to) { move(to, from.data(), from.size()); }
 
+/// Then nothing was said, and a reply that was to be written anew stays.
+bool came_to_nothing(const Result<RunStatistics>& run) {
+    return !run.ok() || (run.value().stop == StopReason::kInterrupt && run.value().generated == 0);
+}
+
 }  // namespace
 
 Result<void> Conversation::open(Allocator& allocator, const ChatTemplate& chat_template) {
@@ -215,7 +220,7 @@ Result<RunStatistics> Conversation::reply(uint32_t begun, const Settings& settin
     stops[count++] = template_->stop;
     Result<RunStatistics> run = session_.write_on(
         {settings.max_tokens, settings.sampling, {stops, count}, end_token_, this}, listener);
-    take_reply();
+    if (!came_to_nothing(run)) take_reply();
     return run;
 }
 
@@ -229,8 +234,7 @@ Result<RunStatistics> Conversation::say(std::string_view text, const Settings& s
     if (template_->is_plain()) return write_story(text, settings, listener);
     add_turn(text);
     Result<RunStatistics> run = reply(0, settings, listener);
-    // What nothing came of was not said.
-    if (!run.ok() || (run.value().stop == StopReason::kInterrupt && run.value().generated == 0)) drop_last();
+    if (came_to_nothing(run)) drop_last();
     return run;
 }
 

@@ -46,30 +46,27 @@ std::string row(Keys& keys, int first, int last, std::initializer_list<int> held
     return text;
 }
 
+using Rows = std::vector<std::string>;
+/// What the four rows of keys type, from the digits down.
+Rows rows(Keys& keys, std::initializer_list<int> held = {}) {
+    return {row(keys, 0x02, 0x0D, held), row(keys, 0x10, 0x1B, held), row(keys, 0x1E, 0x29, held),
+            row(keys, 0x2B, 0x35, held)};
+}
 TEST(Scancodes, UsLayout) {
     Keys keys(KeyboardLayout::kUs);
-    EXPECT_EQ(row(keys, 0x02, 0x0D), "1234567890-=");
-    EXPECT_EQ(row(keys, 0x10, 0x1B), "qwertyuiop[]");
-    EXPECT_EQ(row(keys, 0x1E, 0x29), "asdfghjkl;'`");
-    EXPECT_EQ(row(keys, 0x2B, 0x35), "\\zxcvbnm,./");
-    EXPECT_EQ(row(keys, 0x02, 0x0D, {kLeftShift}), "!@#$%^&*()_+");
-    EXPECT_EQ(row(keys, 0x10, 0x1B, {kRightShift}), "QWERTYUIOP{}");
-    EXPECT_EQ(row(keys, 0x1E, 0x29, {kLeftShift}), "ASDFGHJKL:\"~");
-    EXPECT_EQ(row(keys, 0x2B, 0x35, {kLeftShift}), "|ZXCVBNM<>?");
+    EXPECT_EQ(rows(keys), (Rows{"1234567890-=", "qwertyuiop[]", "asdfghjkl;'`", "\\zxcvbnm,./"}));
+    for (int shift : {kLeftShift, kRightShift})
+        EXPECT_EQ(rows(keys, {shift}),
+                  (Rows{"!@#$%^&*()_+", "QWERTYUIOP{}", "ASDFGHJKL:\"~", "|ZXCVBNM<>?"}));
     EXPECT_EQ(keys.typed(0x39), " ");
     EXPECT_EQ(keys.typed(0x56), "\\");
 }
 
 TEST(Scancodes, GermanLayout) {
     Keys keys(KeyboardLayout::kDe);
-    EXPECT_EQ(row(keys, 0x02, 0x0D), "1234567890ß´");
-    EXPECT_EQ(row(keys, 0x10, 0x1B), "qwertzuiopü+");
-    EXPECT_EQ(row(keys, 0x1E, 0x29), "asdfghjklöä^");
-    EXPECT_EQ(row(keys, 0x2B, 0x35), "#yxcvbnm,.-");
-    EXPECT_EQ(row(keys, 0x02, 0x0D, {kLeftShift}), "!\"§$%&/()=?`");
-    EXPECT_EQ(row(keys, 0x10, 0x1B, {kLeftShift}), "QWERTZUIOPÜ*");
-    EXPECT_EQ(row(keys, 0x1E, 0x29, {kLeftShift}), "ASDFGHJKLÖÄ°");
-    EXPECT_EQ(row(keys, 0x2B, 0x35, {kLeftShift}), "'YXCVBNM;:_");
+    EXPECT_EQ(rows(keys), (Rows{"1234567890ß´", "qwertzuiopü+", "asdfghjklöä^", "#yxcvbnm,.-"}));
+    EXPECT_EQ(rows(keys, {kLeftShift}),
+              (Rows{"!\"§$%&/()=?`", "QWERTZUIOPÜ*", "ASDFGHJKLÖÄ°", "'YXCVBNM;:_"}));
     EXPECT_EQ(row(keys, 0x02, 0x35, {0x100 | kAlt}), "²³{[]}\\\x7F\t@€~\rµ");
     EXPECT_EQ(keys.typed(0x56), "<");
     EXPECT_EQ(keys.typed(0x56, {kLeftShift}), ">");

@@ -365,6 +365,19 @@ TEST(Conversation, AStopEndsAStoryToo) {
     EXPECT_EQ(desk.say("Once upon a time, not a dog,"), "Once upon a time, not a dog, there was a ");
 }
 
+TEST(Conversation, ARegenerationThatWasStoppedBeforeItsFirstTokenLeavesTheReply) {
+    ConversationDesk desk;
+    desk.will_write(" Hello.");
+    desk.say("Hi!");
+    TextCollector out;
+    out.stop_after = 0;
+    EXPECT_TRUE(desk.conversation->say_again(desk.settings(5), out).ok());
+    EXPECT_EQ(out.all, "");
+    desk.will_write(" Dear.");
+    EXPECT_EQ(desk.more(), " Dear.");
+    EXPECT_THAT(desk.everything(), ::testing::EndsWith("<|im_start|>assistant\n Hello. Dear."));
+}
+
 TEST(Conversation, ATurnThatWasStoppedBeforeItsReplyWasNotSaid) {
     ConversationDesk desk;
     TextCollector out;

@@ -76,25 +76,11 @@ TEST_F(HfImport, KeepsEveryWeightInEachTypeWholeAndInShards) {
                 write_model(model, dtype, shards);
                 ASSERT_EQ(import(), "");
                 Image made = image();
-                const Weights weights = load_weights(made.bytes(), allocator).take();
-                EXPECT_EQ(weights.config, model.config());
-                EXPECT_THAT(std::string(weights.provenance),
+                EXPECT_THAT(std::string(load_weights(made.bytes(), allocator).value().provenance),
                             HasSubstr("source_format=Hugging Face safetensors (" + dtype + ")\n"));
-                for (uint32_t i = 0; i < made.tensor_count(); ++i) {
-                    const wllm::TensorEntry& entry = made.tensor(i);
-                    for (uint32_t n = 0; n < entry.rows; ++n) {
-                        for (uint32_t k = 0; k < entry.columns; ++k) {
-                            const uint64_t index = entry.layout == Layout::kRowMajor
-                                                       ? n * entry.columns + k
-                                                       : n / 16 * 16 * entry.columns + k * 16 + n % 16;
-                            const float expected = testing::as_stored(
-                                MadeUpModel::weight({entry.kind, entry.layer}, n, k), dtype);
-                            ASSERT_EQ(made.at<float>(entry.offset + index * 4), expected)
-                                << wllm::name_of(entry.kind) << entry.layer << " (" << n << ", " << k << ") "
-                                << dtype;
-                        }
-                    }
-                }
+                expect_weights(made, model.config(), [&](TensorName tensor, uint32_t n, uint32_t k) {
+                    return testing::as_stored(MadeUpModel::weight(tensor, n, k), dtype);
+                });
             }
         }
     }

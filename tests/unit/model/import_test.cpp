@@ -148,29 +148,6 @@ class Import : public ::testing::Test {
     std::string tokenizer = folder.write("m.tokenizer.bin", tokenizer_bin(10));
 };
 
-/// Each weight of an image as f32.
-template <typename Expected>
-void expect_weights(Image& image, const ModelConfig& config, Expected expected) {
-    const auto loaded = load_weights(image.bytes(), allocator);
-    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
-    EXPECT_EQ(loaded.value().config, config);
-    for (uint32_t i = 0; i < image.tensor_count(); ++i) {
-        const wllm::TensorEntry& entry = image.tensor(i);
-        for (uint32_t n = 0; n < entry.rows; ++n) {
-            for (uint32_t k = 0; k < entry.columns; ++k) {
-                const uint64_t index = entry.layout == Layout::kRowMajor
-                                           ? n * entry.columns + k
-                                           : n / 16 * 16 * entry.columns + k * 16 + n % 16;
-                const float stored = entry.type == ElementType::kF32
-                                         ? image.at<float>(entry.offset + index * 4)
-                                         : f32_from_f16(image.at<uint16_t>(entry.offset + index * 2));
-                ASSERT_EQ(stored, expected(TensorName{entry.kind, entry.layer}, n, k))
-                    << wllm::name_of(entry.kind) << entry.layer << " (" << n << ", " << k << ")";
-            }
-        }
-    }
-}
-
 TEST_F(Import, ReadsVersions0And1TiedAndUntiedInEachTypeAndLayout) {
     for (bool tied : {true, false}) {
         const ModelConfig config = llama2c_config(tied);

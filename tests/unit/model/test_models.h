@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "arch/base/crc32c.h"
+#include "arch/base/float16.h"
 #include "model/tools/files.h"
 #include "model/tools/std_allocator.h"
 #include "model/tools/wllm_writer.h"
@@ -162,6 +163,30 @@ inline Image image_of(const ModelSource& model, const Vocabulary& vocabulary,
 inline Image small_image(ElementType type = ElementType::kF32, Layout layout = Layout::kPanels16,
                          bool tied = true) {
     return image_of(MadeUpModel(small_config(tied)), small_vocabulary(), type, layout);
+}
+
+/// That each weight of an image of f32 or f16 is expected(its tensor, row, column).
+template <typename Expected>
+void expect_weights(Image& image, const ModelConfig& config, Expected expected) {
+    StdAllocator allocator;
+    const auto loaded = load_weights(image.bytes(), allocator);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+    EXPECT_EQ(loaded.value().config, config);
+    for (uint32_t i = 0; i < image.tensor_count(); ++i) {
+        const wllm::TensorEntry& entry = image.tensor(i);
+        for (uint32_t n = 0; n < entry.rows; ++n) {
+            for (uint32_t k = 0; k < entry.columns; ++k) {
+                const uint64_t index = entry.layout == Layout::kRowMajor
+                                           ? n * entry.columns + k
+                                           : n / 16 * 16 * entry.columns + k * 16 + n % 16;
+                const float stored = entry.type == ElementType::kF32
+                                         ? image.at<float>(entry.offset + index * 4)
+                                         : f32_from_f16(image.at<uint16_t>(entry.offset + index * 2));
+                ASSERT_EQ(stored, expected(TensorName{entry.kind, entry.layer}, n, k))
+                    << wllm::name_of(entry.kind) << entry.layer << " (" << n << ", " << k << ")";
+            }
+        }
+    }
 }
 
 /// A folder that goes away with the test.
