@@ -42,7 +42,7 @@ void declare(CLI::App& app, Arguments& arguments) {
                        "its tokenizer, a .model, tokenizer.json or tokenizer.bin; default: its own, "
                        "NAME.tokenizer.bin, else the one beside it that fits");
     auto* output =
-        app.add_option("-o,--output", arguments.output, "the .wllm to write; replaced if it is there");
+        app.add_option("-o,--output", arguments.output, "the .wllm to write; one that is there is replaced");
     app.add_option(
            "--quant,--type", arguments.type,
            "how weights are stored; norms are f32 always, and q8_0 and q4_0 leave f16 what has no multiple "
