@@ -136,7 +136,7 @@ void RoutineEngine::restore_quantised_isa(Isa isa) {
 void RoutineEngine::choose_byte_products(Session& session) {
     if (knows_quantised_isa_) return;
     TensorView w = session.weights().layers[0].query;
-    if (w.type != ElementType::kQ8_0 || operators_->isas().quantised != Isa::kAvx2) return;
+    if (!is_quantised(w.type) || operators_->isas().quantised != Isa::kAvx2) return;
     // Of streamed weights there are none yet; any will do.
     Result<Buffer<Q8Panel>> zeroes =
         Buffer<Q8Panel>::make(platform_->allocator(), w.columns / kGroup, "one panel of weights");

@@ -7,12 +7,6 @@
 namespace bareflow {
 namespace {
 
-template <typename Arguments>
-struct Part {
-    RoutineKey key;
-    Arguments arguments;
-};
-
 /// Row `row` of an input of routines for w.
 const void* row_of(const TensorView& w, const void* input, size_t row) {
     const size_t bytes =
@@ -64,30 +58,29 @@ bool RoutineOperators::run(const RoutineKey& key, const void* arguments) {
     return true;
 }
 
-template <typename MakePart, typename ReferencePart>
-bool RoutineOperators::run_split(const Split& split, const void* input, MakePart part,
-                                 ReferencePart reference_part) {
-    constexpr bool kHasReference = !std::is_null_pointer_v<ReferencePart>;
-    const uint32_t parts = split.parts();
+bool RoutineOperators::run_parts(const Parts& shared) {
+    const uint32_t parts = shared.split.parts();
     if (parts <= 1) return false;
+    Call first, last;
+    shared.make(shared.part, 0, first);
+    shared.make(shared.part, parts - 1, last);
+    const bool has_reference = shared.reference != nullptr;
     if (visitor_ != nullptr) {
-        if (!kHasReference && !shows(part(0).key, part(parts - 1).key)) return false;
+        if (!has_reference && !shows(first.key, last.key)) return false;
         for (uint32_t i = 0; i < parts; ++i) {
-            const auto own = part(i);
-            show(own.key, &own.arguments);
+            shared.make(shared.part, i, first);
+            show(first.key, &first.arguments);
         }
         return true;
     }
     struct Job {
-        MakePart& part;
-        ReferencePart& reference_part;
+        const Parts& parts;
         uint32_t last_part;
         Routine routine, last_routine;
-    } job{part, reference_part, parts - 1, nullptr, nullptr};
+    } job{shared, parts - 1, nullptr, nullptr};
     // Routines are found and made here, on the one core that may: the others only run them. The making of the second may
     // cost the first its place.
-    const auto first = part(0), last = part(parts - 1);
-    const bool possible = input != nullptr;  // what routines read
+    const bool possible = shared.input != nullptr;  // what routines read
     job.routine = possible ? routine_for(first.key, &first.arguments) : nullptr;
     job.last_routine = job.routine;
     if (possible && !(first.key == last.key)) {
@@ -95,19 +88,37 @@ bool RoutineOperators::run_split(const Split& split, const void* input, MakePart
         job.routine = routine_for(first.key, &first.arguments);
         if (source_ != nullptr && source_->find(last.key) == nullptr) job.last_routine = nullptr;
     }
-    if (!kHasReference && (job.routine == nullptr || job.last_routine == nullptr)) return false;
+    if (!has_reference && (job.routine == nullptr || job.last_routine == nullptr)) return false;
     return workers_->run(
         parts,
         [](void* context, unsigned worker, unsigned) {
-            const Job& shared = *static_cast<Job*>(context);
-            const Routine routine = worker == shared.last_part ? shared.last_routine : shared.routine;
-            if constexpr (kHasReference) {
-                if (routine == nullptr) return shared.reference_part(worker);
-            }
-            const auto own = shared.part(worker);
-            routine(&own.arguments);
+            const Job& own = *static_cast<Job*>(context);
+            const Routine routine = worker == own.last_part ? own.last_routine : own.routine;
+            if (routine == nullptr) return own.parts.reference(own.parts.reference_part, worker);
+            Call call;
+            own.parts.make(own.parts.part, worker, call);
+            routine(&call.arguments);
         },
         &job);
+}
+
+template <typename MakePart, typename ReferencePart>
+bool RoutineOperators::run_split(const Split& split, const void* input, const MakePart& part,
+                                 const ReferencePart& reference_part) {
+    Parts parts{split,
+                input,
+                &part,
+                [](const void* made, uint32_t number, Call& call) {
+                    call = (*static_cast<const MakePart*>(made))(number);
+                },
+                &reference_part,
+                nullptr};
+    if constexpr (!std::is_null_pointer_v<ReferencePart>) {
+        parts.reference = [](const void* made, uint32_t number) {
+            (*static_cast<const ReferencePart*>(made))(number);
+        };
+    }
+    return run_parts(parts);
 }
 
 const void* RoutineOperators::input_for(const TensorView& w, const float* x, size_t rows) {
@@ -161,10 +172,9 @@ void RoutineOperators::qkv(float* q, float* k, float* v, const float* x, const T
     };
     auto part = [&](uint32_t number) {
         const OutputRange kv = kv_range(number), own = query_range(kv);
-        Part<QkvArguments> made{
-            key,
-            {q + own.first, k + kv.first, v + kv.first, rows_of(query, own).data,
-             rows_of(key_weights, kv).data, rows_of(value, kv).data, input, rope.cos, rope.sin}};
+        Call made{key, QkvArguments{q + own.first, k + kv.first, v + kv.first, rows_of(query, own).data,
+                                    rows_of(key_weights, kv).data, rows_of(value, kv).data, input, rope.cos,
+                                    rope.sin}};
         made.key.n = own.count;
         made.key.kv_n = kv.count;
         return made;
@@ -197,10 +207,10 @@ void RoutineOperators::attention(float* out, const float* q, const KvView& kv, c
     auto part = [&](uint32_t number) {
         const OutputRange own = OutputRange::of(split, number, 1, shape.num_kv_heads);
         const size_t kv_first = size_t{own.first} * shape.head_size, first = kv_first * queries;
-        Part<AttentionArguments> made{
-            key,
-            {out + first, q + first, keys + kv_first * element, values + kv_first * element, kv.positions,
-             scores + size_t{own.first} * queries * score_stride, score_stride, row_bytes}};
+        Call made{key, AttentionArguments{out + first, q + first, keys + kv_first * element,
+                                          values + kv_first * element, kv.positions,
+                                          scores + size_t{own.first} * queries * score_stride, score_stride,
+                                          row_bytes}};
         made.key.num_heads = own.count * queries;
         made.key.num_kv_heads = own.count;
         return made;
@@ -226,7 +236,7 @@ uint32_t RoutineOperators::project(float* y, const TensorView& w, const float* x
     auto range = [&](uint32_t number) { return OutputRange::of(split, number, kPanelRows, w.rows); };
     auto part = [&](uint32_t number) {
         const OutputRange own = range(number);
-        Part<ProjectArguments> made{key, {y + own.first, rows_of(w, own).data, input, &index[number]}};
+        Call made{key, ProjectArguments{y + own.first, rows_of(w, own).data, input, &index[number]}};
         made.key.n = own.count;
         return made;
     };
@@ -269,8 +279,8 @@ bool RoutineOperators::project_rows(float* y, const TensorView& w, const void* i
     RoutineKey key = key_for(Operation::kProject, w);
     key.epilogue = epilogue;
     return run_rows(input, rows, w.bytes(), [&](const OutputRange& own) {
-        Part<ProjectArguments> made{
-            key, {y + size_t{own.first} * w.rows, w.data, row_of(w, input, own.first), nullptr}};
+        Call made{key, ProjectArguments{y + size_t{own.first} * w.rows, w.data, row_of(w, input, own.first),
+                                        nullptr}};
         made.key.m = own.count;
         return made;
     });
@@ -305,8 +315,8 @@ void RoutineOperators::gate_up_rows(float* h, const TensorView& gate, const Tens
     const bool alike = gate.type == up.type && gate.layout == up.layout;
     const void* input = rows > 1 && alike ? input_for(gate, x, rows) : nullptr;
     const auto part = [&](const OutputRange& own) {
-        Part<GateUpArguments> made{
-            key, {h + size_t{own.first} * gate.rows, gate.data, up.data, row_of(gate, input, own.first)}};
+        Call made{key, GateUpArguments{h + size_t{own.first} * gate.rows, gate.data, up.data,
+                                       row_of(gate, input, own.first)}};
         made.key.m = own.count;
         return made;
     };
@@ -339,8 +349,7 @@ void RoutineOperators::gate_up(float* h, const TensorView& gate, const TensorVie
     auto range = [&](uint32_t number) { return OutputRange::of(split, number, kPanelRows, gate.rows); };
     auto part = [&](uint32_t number) {
         const OutputRange own = range(number);
-        Part<GateUpArguments> made{key,
-                                   {h + own.first, rows_of(gate, own).data, rows_of(up, own).data, input}};
+        Call made{key, GateUpArguments{h + own.first, rows_of(gate, own).data, rows_of(up, own).data, input}};
         made.key.n = own.count;
         return made;
     };

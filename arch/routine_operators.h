@@ -100,11 +100,42 @@ class RoutineOperators final : public Operators {
     bool shows(const RoutineKey& a, const RoutineKey& b) const;
     /// Runs the key's routine; false if there is none.
     bool run(const RoutineKey& key, const void* arguments);
-    /// Runs an operator in parts, a core each: the routine for Part{key, arguments} = part(number), or where there is none
+    /// A routine's call, as part of an operator.
+    struct Call {
+        union Arguments {
+            ProjectArguments project;
+            QkvArguments qkv;
+            GateUpArguments gate_up;
+            AttentionArguments attention;
+        };
+        RoutineKey key;
+        Arguments arguments;
+
+        Call() : arguments{.qkv = {}} {}
+        Call(const RoutineKey& its_key, const ProjectArguments& its)
+            : key(its_key), arguments{.project = its} {}
+        Call(const RoutineKey& its_key, const QkvArguments& its) : key(its_key), arguments{.qkv = its} {}
+        Call(const RoutineKey& its_key, const GateUpArguments& its)
+            : key(its_key), arguments{.gate_up = its} {}
+        Call(const RoutineKey& its_key, const AttentionArguments& its)
+            : key(its_key), arguments{.attention = its} {}
+    };
+    /// run_split()'s arguments without their types: one function runs them all.
+    struct Parts {
+        Split split;
+        const void* input;
+        const void* part;
+        void (*make)(const void* part, uint32_t number, Call& call);
+        const void* reference_part;
+        void (*reference)(const void* reference_part, uint32_t number);  ///< nullptr: there is none
+    };
+    /// Runs an operator in parts, a core each: the routine for the Call part(number), or where there is none
     /// reference_part(number). False, and nothing has been computed, if it is one part only, or if the reference would have
     /// to compute some part and cannot (reference_part is nullptr). Without an `input` no routine can run.
     template <typename MakePart, typename ReferencePart>
-    bool run_split(const Split& split, const void* input, MakePart part, ReferencePart reference_part);
+    bool run_split(const Split& split, const void* input, const MakePart& part,
+                   const ReferencePart& reference_part);
+    bool run_parts(const Parts& shared);
     /// The same for an operator on `rows` rows of x: a part has some of the rows, and all weights. False, and nothing has been
     /// computed, if there is no routine for so many rows. `part(own)` is of the rows in `own`.
     template <typename MakePart>

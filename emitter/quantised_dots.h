@@ -4,7 +4,9 @@
 //     SSE2           bytes become words, then pmaddwd
 //     SSSE3, AVX2    pmaddubsw wants one side without signs. In Q4_0 that is the nibble; in Q8_0 the input's magnitude, and
 //                    its sign goes to the weight. Two products fit in 16 bits: 2 * 127 * 127.
-//     AVX2, rows     Q8_0 weights become words once for all rows, then pmaddwd (takes_words())
+//     AVX2, rows     Q8_0 weights become words once for all rows, then pmaddwd
+//     AVX2, words    for emulators: words, and of their products the lower halves, which hold them whole. An emulator has
+//                    vpmullw, shifts and sums in one or two of the host's instructions, pmaddwd and pmaddubsw in loops
 //     VNNI           vpdpbusd wants the same as pmaddubsw, but sums in 32 bits. In Q8_0 the weight gets 128 added: its sign
 //                    bit flipped.
 //
@@ -62,16 +64,21 @@ class QuantisedDots {
         for (unsigned i = 0; w_ + i < x_; ++i) role(a_, code_.reg(w_ + i), "w");
         for (unsigned i = 0; i < 2; ++i) role(a_, code_.reg(x_ + i), "x");
         role(a_, code_.reg(product_), "product");
-        role(a_, code_.reg(constant_), is_q4_ ? "low nibbles" : vnni() ? "sign bits" : "ones");
+        role(a_, code_.reg(constant_),
+             words_   ? "scratch"
+             : is_q4_ ? "low nibbles"
+             : vnni() ? "sign bits"
+                      : "ones");
     }
     void load_constants() {
+        if (words_) return;
         if (is_q4_) return code_.broadcast(constant_, pool_.at_bits(kLowNibbles));
-        if (is_sse2() || words_) return;
+        if (is_sse2()) return;
         code_.broadcast(constant_, pool_.at_bits(vnni() ? kSignBits : kOneWords));
     }
 
     void emit(const GroupPlace& at) {
-        if (vnni()) {
+        if (vnni() || low_products()) {
             for (unsigned i = 0; i < at.rows * vectors_; ++i) code_.zero(dots_ + i);
         }
         if (is_sse2()) {
@@ -88,12 +95,13 @@ class QuantisedDots {
  private:
     static constexpr int64_t kQuadBytes = kPanelRows * kQuad;
     static constexpr unsigned kHighQuad = kQuads / 2;  ///< whose nibbles stand above those of quad 0
-    static constexpr uint8_t kNibbleBits = 4, kByteBits = 8;
+    static constexpr uint8_t kNibbleBits = 4, kByteBits = 8, kWordBits = 16;
     static constexpr uint32_t kLowNibbles = 0x0F0F0F0F, kOneWords = 0x00010001, kSignBits = 0x80808080;
     static constexpr uint8_t kNibbleShift = 3, kBiasShift = 7;  ///< offsets as shifts
     static_assert(1 << kNibbleShift == kNibbleZero);
 
     bool is_sse2() const { return code_.isa() == Isa::kSse2; }
+    bool low_products() const { return code_.isa() == Isa::kAvx2Words; }
     bool vnni() const { return has_vnni(code_.isa()); }
     x86::Mem quad(const GroupPlace& at, unsigned j, unsigned v) const {
         return at.weights + (j * kQuadBytes + v * code_.bytes());
@@ -103,6 +111,10 @@ class QuantisedDots {
     }
     x86::Mem input_quad(const GroupPlace& at, unsigned row, unsigned j) const {
         return input(at, row, offsetof(Q8Group, q) + j * kQuad);
+    }
+
+    x86::Mem input_words(const GroupPlace& at, unsigned row, unsigned j, unsigned odd) const {
+        return input(at, row, sizeof(Q8WordGroup::q[0]) * j + odd * kQuad);
     }
 
     void sum_words(unsigned to, unsigned value) {
@@ -155,17 +167,40 @@ class QuantisedDots {
             }
             for (unsigned row = 0; row < at.rows; ++row) {
                 for (unsigned odd = 0; odd < 2; ++odd)
-                    code_.broadcast(x_ + odd, input(at, row, sizeof(Q8WordGroup::q[0]) * j + odd * kQuad));
-                for (unsigned odd = 0; odd < 2; ++odd) {
-                    for (unsigned v = 0; v < vectors_; ++v) {
-                        const unsigned to = dots(row, v);
+                    code_.broadcast(x_ + odd, input_words(at, row, j, odd));
+                for (unsigned v = 0; v < vectors_; ++v) {
+                    if (low_products()) {
+                        add_low_products(row, v);
+                        continue;
+                    }
+                    for (unsigned odd = 0; odd < 2; ++odd) {
                         const bool first = j == 0 && odd == 0;
-                        multiply_words(first ? to : product_, w_ + 2 * v + odd, x_ + odd);
-                        if (!first) code_.add_32(to, to, product_);
+                        const unsigned to = first ? dots(row, v) : product_;
+                        multiply_words(to, w_ + 2 * v + odd, x_ + odd);
+                        if (!first) code_.add_32(dots(row, v), dots(row, v), to);
                     }
                 }
             }
         }
+    }
+    /// Two products fit in 16 bits, four do not.
+    void add_low_products(unsigned row, unsigned v) {
+        const unsigned sum = constant_;
+        multiply_low(sum, w_ + 2 * v, x_);
+        add_low_product(sum, w_ + 2 * v + 1, x_ + 1);
+        a_.vpsrad(code_.reg(product_), code_.reg(sum), kWordBits);
+        code_.shift_left_32(sum, sum, kWordBits);
+        a_.vpsrad(code_.reg(sum), code_.reg(sum), kWordBits);
+        code_.add_32(sum, sum, product_);
+        code_.add_32(dots(row, v), dots(row, v), sum);
+    }
+    /// Words of `sum` += the lower halves of x's words times y's.
+    void add_low_product(unsigned sum, unsigned x, unsigned y) {
+        multiply_low(product_, x, y);
+        sum_words(sum, product_);
+    }
+    void multiply_low(unsigned to, unsigned x, unsigned y) {
+        a_.vpmullw(code_.reg(to), code_.reg(x), code_.reg(y));
     }
     // ---- Q8_0 by VNNI
     void biased_bytes(const GroupPlace& at) {
@@ -195,6 +230,10 @@ class QuantisedDots {
     // ---- Q4_0. Without VNNI the sums of all quads fit in 16 bits: 16 * 15 * 127.
     void nibbles(const GroupPlace& at) {
         for (unsigned j = 0; j < kHighQuad; ++j) {
+            if (words_) {
+                nibble_words(at, j);
+                continue;
+            }
             for (unsigned v = 0; v < vectors_; ++v) {
                 const unsigned low = w_ + 2 * v, high = low + 1;
                 code_.load(high, quad(at, j, v));
@@ -214,6 +253,22 @@ class QuantisedDots {
         if (vnni()) return;
         code_.broadcast(x_, pool_.at_bits(kOneWords));
         for (unsigned i = 0; i < at.rows * vectors_; ++i) multiply_words(dots_ + i, dots_ + i, x_);
+    }
+    /// As words: in each, bits 0 to 3 are an even input of quad j, then of the one above it, then the odd ones.
+    void nibble_words(const GroupPlace& at, unsigned j) {
+        const unsigned packed = w_ + 2;
+        for (unsigned v = 0; v < vectors_; ++v) code_.load(packed + v, quad(at, j, v));
+        for (unsigned i = 0; i < kWordBits / kNibbleBits; ++i) {
+            for (unsigned v = 0; v < vectors_; ++v) {
+                const x86::Vec w = code_.reg(w_ + v);
+                a_.vpsllw(w, code_.reg(packed + v), static_cast<uint8_t>(kWordBits - (i + 1) * kNibbleBits));
+                a_.vpsrlw(w, w, kWordBits - kNibbleBits);
+            }
+            for (unsigned row = 0; row < at.rows; ++row) {
+                code_.broadcast(x_, input_words(at, row, j + i % 2 * kHighQuad, i / 2));
+                for (unsigned v = 0; v < vectors_; ++v) add_low_product(dots(row, v), w_ + v, x_);
+            }
+        }
     }
     void add_nibbles(const GroupPlace& at, unsigned row, unsigned j, unsigned high, unsigned v,
                      unsigned weights) {

@@ -9,7 +9,7 @@ namespace bareflow {
 
 /// Counts up with every change of what is emitted: stored routines of another version are not taken for what this emitter
 /// makes. tests/unit/emitter/emitter_version_test.cpp fails when bytes change and the version does not.
-constexpr uint32_t kEmitterVersion = 1;
+constexpr uint32_t kEmitterVersion = 2;
 
 /// Whether there is a generator for the key; the reference runs everything else.
 bool can_emit(const RoutineKey& key);

@@ -16,7 +16,7 @@ namespace bareflow {
 
 /// The vector instructions that a routine may use. Ordered by the encodings: legacy, VEX, EVEX. SSSE3, words and the two
 /// with VNNI are for quantised weights alone, and differ from the one before them only there. kAvx2Words is AVX2 without
-/// pmaddubsw and psignb: a processor has them in one or two cycles, an emulator in 50 and 100.
+/// pmaddubsw, psignb and pmaddwd: a processor has them in one or two cycles, an emulator in 20 to 100.
 enum class Isa : uint8_t { kScalar = 0, kSse2, kSsse3, kAvx2, kAvx2Words, kAvxVnni, kAvx512, kAvx512Vnni };
 constexpr Isa kIsas[] = {Isa::kScalar,    Isa::kSse2,    Isa::kSsse3,  Isa::kAvx2,
                          Isa::kAvx2Words, Isa::kAvxVnni, Isa::kAvx512, Isa::kAvx512Vnni};
@@ -99,11 +99,11 @@ constexpr uint64_t weight_bytes(const RoutineKey& key) {
 }
 static_assert(sizeof(RoutineKey) == 4 + 4 + 4 + 8 * 4, "no padding: a key is compared as bytes");
 
-/// Whether the routine's quantised input is Q8WordGroups: with several rows of x it pays to widen the weights, since pmaddwd
+/// Whether the routine's quantised input is Q8WordGroups. With several rows of x it pays to widen Q8_0 weights, since pmaddwd
 /// then needs neither psignb nor pmaddubsw beside it, which run on the same ports.
 constexpr bool takes_words(const RoutineKey& key) {
-    if (key.type != ElementType::kQ8_0 || !has_vex(key.isa) || has_vnni(key.isa)) return false;
-    return key.m > 1 || key.isa == Isa::kAvx2Words;
+    if (key.isa == Isa::kAvx2Words) return is_quantised(key.type);
+    return key.type == ElementType::kQ8_0 && key.m > 1 && has_vex(key.isa) && !has_vnni(key.isa);
 }
 
 /// How to make a routine. No field changes a bit of its results; zero means "the emitter chooses".
@@ -171,7 +171,7 @@ using Routine = void (*)(const void* arguments);
 
 /// Counts up when a stored routine can no longer be called as it was: arguments, layouts of weights and inputs, numbers of
 /// enumerators, bits of CPU features.
-constexpr uint32_t kRoutineAbi = 1;
+constexpr uint32_t kRoutineAbi = 2;
 static_assert(sizeof(ProjectArguments) == 32 && sizeof(QkvArguments) == 72 && sizeof(GateUpArguments) == 32 &&
                   sizeof(RmsNormArguments) == 24 && sizeof(AttentionArguments) == 64 &&
                   sizeof(ArgmaxArguments) == 16 && sizeof(SoftmaxArguments) == 8 &&

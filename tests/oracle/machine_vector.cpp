@@ -117,6 +117,14 @@ void fused_multiply_add(M& m, const I& i) {
     }
     m.set_vector(i, 0, result, kScalar ? 4 : lanes);
 }
+/// psrad by an immediate.
+void shift_right(M& m, const I& i) {
+    const unsigned lanes = lanes_of(i), bits = std::min<unsigned>(i.immediate(), 31);
+    VectorValue value = m.vector(i, first_source(i), lanes);
+    for (unsigned lane = 0; lane < lanes; ++lane)
+        value.lanes[lane] = static_cast<uint32_t>(static_cast<int32_t>(value.lanes[lane]) >> bits);
+    m.set_vector(i, 0, value, lanes);
+}
 
 void shift_left(M& m, const I& i) {
     const unsigned lanes = lanes_of(i), bits = i.immediate();
@@ -157,6 +165,9 @@ int32_t multiply_bytes(uint32_t a, uint32_t b, unsigned word) {
 }
 int32_t add_words(uint32_t a, uint32_t b, unsigned word) {
     return int32_t{part<int16_t>(a, word)} + int32_t{part<int16_t>(b, word)};
+}
+int32_t multiply_words_low(uint32_t a, uint32_t b, unsigned word) {
+    return int32_t{part<int16_t>(a, word)} * int32_t{part<int16_t>(b, word)};
 }
 int32_t subtract_words(uint32_t a, uint32_t b, unsigned word) {
     return int32_t{part<int16_t>(a, word)} - int32_t{part<int16_t>(b, word)};
@@ -496,12 +507,14 @@ const std::map<ZydisMnemonic, Handler>& handlers() {
         LEGACY_AND_VEX(PADDD, packed<kAddInteger>),
         LEGACY_AND_VEX(PCMPGTD, packed<kGreaterInteger>),
         LEGACY_AND_VEX(PSLLD, shift_left),
+        LEGACY_AND_VEX(PSRAD, shift_right),
         LEGACY_AND_VEX(PSUBD, packed<kSubtractInteger>),
         LEGACY_AND_VEX(PSUBW, packed<two_words<subtract_words>>),
         LEGACY_AND_VEX(PMAXSW, packed<two_words<larger_words>>),
         LEGACY_AND_VEX(PSHUFLW, shuffle_words<0>),
         LEGACY_AND_VEX(PSHUFHW, shuffle_words<1>),
         LEGACY_AND_VEX(PSLLW, shift_words_left),
+        LEGACY_AND_VEX(PMULLW, packed<two_words<multiply_words_low>>),
         LEGACY_AND_VEX(PADDW, packed<two_words<add_words>>),
         LEGACY_AND_VEX(PMADDWD, packed<kMultiplyWords>),
         LEGACY_AND_VEX(PMADDUBSW, packed<two_words<multiply_bytes>>),
