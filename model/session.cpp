@@ -4,14 +4,6 @@
 
 namespace bareflow {
 
-void TextListener::print_values(const char* pattern, FormatKinds kinds, ...) {
-    char piece[kMostPrinted];
-    va_list values;
-    va_start(values, kinds);
-    text(format_list(piece, pattern, kinds, values));
-    va_end(values);
-}
-
 Result<void> Session::open(const ModelImage& image, Operators& operators, uint32_t context,
                            ElementType cache_type) {
     const uint64_t began = clock_.now_ns();

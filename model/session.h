@@ -6,6 +6,7 @@
 #include "arch/base/allocator.h"
 #include "arch/base/log.h"
 #include "arch/base/options.h"
+#include "arch/base/printer.h"
 #include "arch/base/terminal.h"
 #include "model/run_statistics.h"
 #include "model/sampler.h"
@@ -27,16 +28,10 @@ struct ModelImage {
 };
 
 /// Who receives a story while it is written.
-class TextListener {
+class TextListener : public Printer {
  public:
     /// The next piece of text: whole UTF-8 characters.
     virtual void text(std::string_view piece) = 0;
-    /// The same, formatted; at most kMostPrinted bytes.
-    template <typename... Arguments>
-    void print(const char* pattern, const Arguments&... arguments) {
-        print_values(pattern, format_kinds<Arguments...>(), format_value(arguments)...);
-    }
-    static constexpr size_t kMostPrinted = 400;
     /// Asked between tokens: true ends the generation.
     virtual bool stop_requested() = 0;
 
@@ -44,7 +39,7 @@ class TextListener {
     ~TextListener() = default;
 
  private:
-    void print_values(const char* pattern, FormatKinds kinds, ...);
+    void print_text(std::string_view piece) final { text(piece); }
 };
 
 /// Who can make the text shorter when every position of the context is taken.

@@ -4,23 +4,17 @@
 #include <cstdint>
 #include <string_view>
 
-#include "arch/base/format.h"
+#include "arch/base/printer.h"
 
 namespace bareflow {
 
-class Terminal {
+class Terminal : public Printer {
  public:
     /// No byte is waiting (poll) / nothing more will ever come (read).
     static constexpr int kNone = -1;
 
     /// Writes all of `text`; newlines as they are (a serial terminal adds the carriage return itself).
     virtual void write(std::string_view text) = 0;
-    /// The same, formatted; at most kMostPrinted bytes.
-    template <typename... Arguments>
-    void print(const char* pattern, const Arguments&... arguments) {
-        print_values(pattern, format_kinds<Arguments...>(), format_value(arguments)...);
-    }
-    static constexpr size_t kMostPrinted = 400;
     /// Waits for a byte, sleeping meanwhile; kNone at the end of input.
     virtual int read() = 0;
     /// Keys are wanted from now on, one by one: poll() sees them even before the first read().
@@ -37,7 +31,7 @@ class Terminal {
     ~Terminal() = default;
 
  private:
-    void print_values(const char* pattern, FormatKinds kinds, ...);
+    void print_text(std::string_view text) final { write(text); }
 };
 
 /// Monotonic time since an arbitrary start, in nanoseconds.
